@@ -1,0 +1,1 @@
+//! LDAP directories: reading, writing and testing them.

@@ -1,0 +1,1 @@
+//! The host program of ModuleLdapSync: loads the library as a PBX does.

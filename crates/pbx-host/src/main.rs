@@ -1,0 +1,3 @@
+//! `pbx-host`: the host program.
+
+fn main() {}

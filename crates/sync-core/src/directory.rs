@@ -1,0 +1,128 @@
+//! What a directory is to the core: something that can be read as a whole and written value by value.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::person::{DirectoryEntry, DirectoryKey, Field};
+
+/// How much of the directory a read covers. Only [`Coverage::Full`] proves that somebody is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// The search ended with success and every entry was understood.
+    Full,
+    /// Something is missing; the sentence says what.
+    Partial(String),
+}
+
+/// Everything a read brought.
+#[derive(Clone, Debug)]
+pub struct DirectorySnapshot {
+    /// The entries found, one per key, in the order of their keys.
+    pub entries: Vec<DirectoryEntry>,
+    /// How much of the directory this is.
+    pub coverage: Coverage,
+    /// Sentences for the report: entries left out, odd values, which server answered.
+    pub warnings: Vec<String>,
+}
+
+/// What a read needs to know.
+pub struct ReadRequest<'a> {
+    /// Change marks of the last run: a photo is fetched only where the mark moved.
+    pub known_marks: &'a BTreeMap<DirectoryKey, String>,
+    /// Directory for the photos that arrive; files are named by MD5.
+    pub spool: &'a Path,
+    /// Unix time in milliseconds.
+    pub now: i64,
+}
+
+/// One value to be written to one entry by compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryWrite {
+    /// The entry.
+    pub key: DirectoryKey,
+    /// Its DN at the time of the read.
+    pub dn: String,
+    /// Its change mark at the time of the read.
+    pub change_mark: String,
+    /// The field; the directory knows the attribute mapped to it.
+    pub field: Field,
+    /// The attribute's values at the time of the read, as the directory spells them.
+    pub seen: Vec<String>,
+    /// The one of `seen` that is replaced; `None` adds the new value.
+    pub replaces: Option<String>,
+    /// The new value; empty removes the one replaced.
+    pub value: String,
+}
+
+/// What became of one write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The value stands in the directory. The entry's new change mark, when the server told it, else empty.
+    Written {
+        /// New change mark or empty.
+        change_mark: String,
+    },
+    /// Somebody changed the entry since it was read; nothing was written.
+    ChangedMeanwhile,
+    /// The account may not write this attribute; the sentence names attribute and server.
+    NoRights(String),
+    /// The server refused the value or the entry is gone; the sentence says why.
+    Refused(String),
+}
+
+/// A directory that can be read and written.
+pub trait Directory {
+    /// Reads everyone the server's filter finds. `progress` gets the number of entries so far after each page and may
+    /// break off; the read then ends with [`DirectoryErrorKind::Cancelled`].
+    fn read(
+        &mut self,
+        request: &ReadRequest<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<DirectorySnapshot, DirectoryError>;
+
+    /// Writes values, pipelined over one connection; answers one outcome per write, in order. An error means that the
+    /// connection failed; `done` was called, with the write's index, for every outcome that is certain.
+    fn write(
+        &mut self,
+        writes: &[DirectoryWrite],
+        done: &mut dyn FnMut(usize, &WriteOutcome),
+    ) -> Result<(), DirectoryError>;
+}
+
+/// Why a directory could not be used: a sentence that names the server, what was tried and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct DirectoryError {
+    /// What kind of failure, for code and tests.
+    pub kind: DirectoryErrorKind,
+    /// The sentence for the administrator; never a password.
+    pub message: String,
+}
+
+/// Kinds of [`DirectoryError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryErrorKind {
+    /// The settings cannot work (a filter that does not parse, a bad CA).
+    Settings,
+    /// No host answered.
+    Unreachable,
+    /// The TLS handshake failed or TLS and plain were mixed up.
+    Tls,
+    /// The certificate is not trusted; it can be shown and pinned.
+    Certificate,
+    /// Login or password refused, or the server wants encryption.
+    SignIn,
+    /// The base DN or organisational unit does not exist.
+    Base,
+    /// The server cut the answer (size, time or administrative limit).
+    Limit,
+    /// The server did not answer in time or closed the connection.
+    Connection,
+    /// The server's answer breaks the protocol.
+    Malformed,
+    /// Any other result code.
+    Other,
+    /// Broken off by the caller.
+    Cancelled,
+}

@@ -1,0 +1,12 @@
+//! The domain of ModuleLdapSync and the PBX's database.
+//!
+//! Pure modules (no input or output, no clock, no randomness, no log): `person`, `phone`, `normalise`, `matching`,
+//! `claims`, `merge`, `numbering`, `plan`, `limits`, `report`. The others touch the world: [`pbx`] is the only place
+//! that knows the PBX's tables, [`journal`] the only one that knows our own database, [`run`] is one synchronisation
+//! from start to finish.
+
+pub mod directory;
+pub mod host;
+pub mod journal;
+pub mod pbx;
+pub mod person;

@@ -1,0 +1,150 @@
+//! The people of both sides: what a directory entry and an employee are, before any rule compares them.
+
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+
+use serde::{Deserialize, Serialize};
+
+/// A value that is kept in step between a directory entry and an employee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Field {
+    /// Full name: `m_Users.username`.
+    Name,
+    /// E-mail address: `m_Users.email`.
+    Email,
+    /// Mobile number: the employee's `EXTERNAL` row in `m_Extensions`.
+    Mobile,
+    /// Internal number: the employee's `SIP` row in `m_Extensions`.
+    Number,
+    /// Photo, represented by the MD5 of its bytes in lower-case hex, as MikoPBX stores it in `m_Users.avatar`.
+    Photo,
+}
+
+impl Field {
+    /// Every field, in the order of [`Values`] and of the module's database.
+    pub const ALL: [Field; 5] = [Field::Name, Field::Email, Field::Mobile, Field::Number, Field::Photo];
+
+    /// The field's name in JSON and in the module's database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Field::Name => "name",
+            Field::Email => "email",
+            Field::Mobile => "mobile",
+            Field::Number => "number",
+            Field::Photo => "photo",
+        }
+    }
+
+    /// The field called `name`, if there is one.
+    pub fn from_name(name: &str) -> Option<Field> {
+        Field::ALL.into_iter().find(|field| field.name() == name)
+    }
+}
+
+/// One value per field; an empty string is "no value". Indexed by [`Field`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Values([String; Field::ALL.len()]);
+
+impl Index<Field> for Values {
+    type Output = String;
+
+    fn index(&self, field: Field) -> &String {
+        &self.0[field as usize]
+    }
+}
+
+impl IndexMut<Field> for Values {
+    fn index_mut(&mut self, field: Field) -> &mut String {
+        &mut self.0[field as usize]
+    }
+}
+
+/// The directory's stable identifier of an entry (objectGUID, entryUUID, nsUniqueId, ipaUniqueID) in canonical text:
+/// lower case, for 16-byte identifiers the form 8-4-4-4-12 (RFC 9562). Never a name or a DN.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DirectoryKey(pub String);
+
+impl DirectoryKey {
+    /// The canonical text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether the directory lets the person sign in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountState {
+    /// In use.
+    #[default]
+    Active,
+    /// Switched off: the AD flag ACCOUNTDISABLE (0x2), nsAccountLock, or the mapped attribute's value.
+    Disabled,
+    /// Past its end date (AD accountExpires).
+    Expired,
+}
+
+/// What was learnt about an entry's photo. Bytes are never kept in memory beyond their arrival.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Photo {
+    /// No photo attribute is mapped, or the entry's change mark has not moved since the last run.
+    #[default]
+    NotAsked,
+    /// The entry has no photo.
+    Absent,
+    /// Stored in the spool directory of the read, in a file named by its MD5 (lower-case hex).
+    Spooled {
+        /// MD5 of the bytes, lower-case hex; also the file's name.
+        md5: String,
+    },
+    /// There is a photo that cannot be used; the sentence says why.
+    Refused(String),
+}
+
+/// One entry as the directory holds it, before any rule is applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// Stable identifier.
+    pub key: DirectoryKey,
+    /// Distinguished name at the time of the read.
+    pub dn: String,
+    /// Changes whenever the entry changes (entryCSN, uSNChanged, modifyTimestamp); empty when not known or not yet
+    /// reliable (a timestamp of the current second).
+    pub change_mark: String,
+    /// Account status.
+    pub account: AccountState,
+    /// Values of the mapped text attributes, per field, as the directory spells them, sorted; no photo here.
+    pub attributes: BTreeMap<Field, Vec<String>>,
+    /// The photo.
+    pub photo: Photo,
+}
+
+/// One employee of the PBX: a row of `m_Users` with a general SIP extension.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Employee {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Sip.uniqid` of the employee's peer; empty when the peer row is missing.
+    pub sip_uniqid: String,
+    /// The values of the fields as the PBX stores them.
+    pub values: Values,
+    /// `m_Sip.disabled` is `1`.
+    pub sip_disabled: bool,
+}
+
+/// Something a person should know about one value, which did not stop the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The field it is about, if one.
+    pub field: Option<Field>,
+    /// A plain sentence.
+    pub text: String,
+}
+
+impl Note {
+    /// A note about `field`.
+    pub fn about(field: Field, text: impl Into<String>) -> Note {
+        Note { field: Some(field), text: text.into() }
+    }
+}

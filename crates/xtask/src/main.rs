@@ -1,0 +1,3 @@
+//! `cargo xtask`: every multi-step command of the project.
+
+fn main() {}

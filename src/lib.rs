@@ -1,0 +1,1 @@
+//! The plugin: the C boundary and the wiring, nothing else.
