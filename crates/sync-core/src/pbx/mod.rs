@@ -23,6 +23,8 @@ pub struct PbxSnapshot {
     /// For each number or mobile that queues, IVR menus, routes, work-time rules or *other people's* forwardings point
     /// at: what points at it, in words (`queue Sales office`, `forwarding of 202`).
     pub uses: BTreeMap<String, Vec<String>>,
+    /// Sentences about odd rows, for the report.
+    pub warnings: Vec<String>,
 }
 
 /// Holder of a number.
