@@ -65,6 +65,14 @@ impl Plan {
                 holds.push(hold);
             }
         }
+        if self.people.is_empty() && self.linked > 0 {
+            let reason = format!(
+                "the directory answered without a single person, but {} are linked: nobody is taken for having left. \
+                 Check the base DN, the filter and the account's read rights",
+                self.linked
+            );
+            holds.push(Hold { what: "an answer of nobody".to_owned(), count: self.linked, limit: 0, reason });
+        }
         let new = self.people.iter().filter(|person| person.action == Action::Create).count();
         if limits.tick && new > limits.most_new {
             let hold = Hold {

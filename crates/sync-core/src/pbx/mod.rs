@@ -113,6 +113,8 @@ pub enum TaskOutcome {
 pub struct Applied {
     /// `m_Users.id`.
     pub user_id: i64,
+    /// `m_Sip.uniqid`.
+    pub sip_uniqid: String,
     /// One event per changed record, in MikoPBX's order.
     pub events: Vec<ModelEvent>,
     /// Values replaced in rows that exist already, for the journal; never a SIP secret.
