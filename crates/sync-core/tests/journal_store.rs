@@ -1,12 +1,13 @@
 //! The file of the module's database: made, taken over, brought forward, refused.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusqlite::Connection;
+use secrecy::ExposeSecret;
 use sync_core::journal::{Journal, JournalError, MIGRATIONS, Paths, RunLock};
 
 /// The tables that the module's PHP predecessor leaves in the same file, with a row in each that matters.
@@ -292,6 +293,50 @@ fn check_read_only(dir: &Path) {
     assert!(error.to_string().contains("run.lock"), "{error}");
     let error = Journal::install(&dir.join("empty")).err().expect("nothing can be installed");
     assert!(matches!(error, JournalError::NotWritable { .. }), "{error}");
+}
+
+#[test]
+fn files_made_by_root_belong_to_the_owner_of_the_module() {
+    let module = module();
+    if fs::metadata(module.path()).unwrap().uid() == 0 {
+        chown(module.path(), Some(1011), Some(1012)).unwrap();
+    }
+    let owner = |path: &Path| fs::symlink_metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+    let wanted = owner(module.path());
+    Journal::install(module.path()).unwrap();
+    RunLock::try_acquire(&module.paths.run_lock()).unwrap().unwrap();
+    for path in [module.paths.directory(), &module.paths.database(), &module.paths.key(), &module.paths.run_lock()] {
+        assert_eq!(owner(path), wanted, "{}", path.display());
+    }
+    // A link laid by that owner gives nothing else away.
+    let precious = tempfile::NamedTempFile::new().unwrap();
+    let before = owner(precious.path());
+    fs::remove_file(module.paths.run_lock()).unwrap();
+    symlink(precious.path(), module.paths.run_lock()).unwrap();
+    RunLock::try_acquire(&module.paths.run_lock()).unwrap().unwrap();
+    assert_eq!(owner(precious.path()), before);
+}
+
+#[test]
+fn several_may_install_at_once() {
+    let module = module();
+    let installed = std::thread::scope(|scope| {
+        let install = |n: usize| {
+            let dir = module.path();
+            scope.spawn(move || {
+                let mut journal = Journal::install(dir)?;
+                let password = format!("password-{n}");
+                journal.save_server(None, &password, false, Some(&password.as_str().into()))
+            })
+        };
+        let threads: Vec<_> = (0..6).map(install).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<Vec<_>, _>>().unwrap()
+    });
+    let journal = Journal::open(module.path()).unwrap();
+    for id in installed {
+        let settings = journal.server(id).unwrap().unwrap().settings;
+        assert_eq!(journal.password(id).unwrap().unwrap().expose_secret(), settings);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Links: who belongs to whom, and what both sides held when they last agreed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
@@ -110,7 +111,7 @@ impl Journal {
     /// [`JournalError::AlreadyLinked`] when the very employee is linked to another entry.
     pub fn upsert_link(tx: &Transaction<'_>, link: &Link) -> Result<i64, JournalError> {
         detach_predecessor(tx, link)?;
-        let id = tx.prepare_cached(&upsert_statement())?.query_row(params_from_iter(values(link)), |row| row.get(0))?;
+        let id = tx.prepare_cached(&UPSERT)?.query_row(params_from_iter(values(link)), |row| row.get(0))?;
         let number = &link.pbx[Field::Number];
         if !number.is_empty() {
             tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number])?;
@@ -193,7 +194,7 @@ const PLAIN_COLUMNS: [&str; 10] = [
     "created_by_sync",
 ];
 
-fn upsert_statement() -> String {
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
     let shown = value_columns();
     let columns: Vec<&str> = PLAIN_COLUMNS.into_iter().chain(shown.iter().map(String::as_str)).collect();
     let plain = PLAIN_COLUMNS.into_iter().skip(2).map(|name| format!("{name} = excluded.{name}"));
@@ -204,7 +205,7 @@ fn upsert_statement() -> String {
         vec!["?"; columns.len()].join(", "),
         plain.chain(kept).collect::<Vec<_>>().join(", ")
     )
-}
+});
 
 /// The values of one row, in the order of [`PLAIN_COLUMNS`] and [`value_columns`].
 fn values(link: &Link) -> Vec<Value> {

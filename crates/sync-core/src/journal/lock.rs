@@ -1,11 +1,10 @@
 //! The lock that keeps two runs apart.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::error::JournalError;
-use super::give_to_owner_of;
+use super::files;
 
 /// Held by the one run that may go on, across all handles and processes; released when dropped, and by the system when
 /// the process dies.
@@ -19,12 +18,8 @@ impl RunLock {
     pub fn try_acquire(path: &Path) -> Result<Option<RunLock>, JournalError> {
         let not_writable =
             |error: std::io::Error| JournalError::NotWritable { path: path.to_owned(), source: error.into() };
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(not_writable)?;
-        if let Some(directory) = path.parent() {
-            give_to_owner_of(path, directory);
-        }
+        files::ensure_file(path).map_err(not_writable)?;
+        let file = OpenOptions::new().write(true).open(path).map_err(not_writable)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(RunLock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -10,6 +10,7 @@
 mod conflicts;
 mod edits;
 mod error;
+mod files;
 mod intents;
 mod links;
 mod lock;
@@ -20,7 +21,6 @@ mod seal;
 mod servers;
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -97,11 +97,14 @@ impl Journal {
     /// nothing.
     pub fn install(module_dir: &Path) -> Result<Journal, JournalError> {
         let paths = Paths::new(module_dir);
-        make_directory(module_dir, paths.directory())?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut journal = Journal::connect(paths, flags)?;
+        let not_writable = |path: &Path| {
+            let path = path.to_owned();
+            |source: std::io::Error| JournalError::NotWritable { path, source: source.into() }
+        };
+        files::ensure_directory(paths.directory()).map_err(not_writable(paths.directory()))?;
+        files::ensure_file(&paths.database()).map_err(not_writable(&paths.database()))?;
+        let mut journal = Journal::connect(paths)?;
         journal.migrate()?;
-        give_to_owner_of(&journal.paths.database(), journal.paths.directory());
         let key = journal.paths.key();
         // The database's write lock keeps a second process from making another key at the same moment.
         journal.write(|_| seal::ensure_key(&key))?;
@@ -124,7 +127,7 @@ impl Journal {
             }
             Err(source) => return Err(JournalError::NotReadable { path: file, source }),
         }
-        let mut journal = Journal::connect(paths, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut journal = Journal::connect(paths)?;
         match journal.read(|tx| migrations::version(tx))? {
             0 => return Err(JournalError::NotInstalled { path: file }),
             found if found == migrations::known() => {}
@@ -163,11 +166,12 @@ impl Journal {
         attempt.map_err(|error: JournalError| error.located(&self.paths.database()))
     }
 
-    fn connect(paths: Paths, flags: OpenFlags) -> Result<Journal, JournalError> {
+    fn connect(paths: Paths) -> Result<Journal, JournalError> {
         let file = paths.database();
         let located = |error: rusqlite::Error| JournalError::from(error).located(&file);
         let connection =
-            Connection::open_with_flags(&file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(located)?;
+            Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .map_err(located)?;
         set_up(&connection).map_err(located)?;
         Ok(Journal { connection, paths })
     }
@@ -183,29 +187,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // 8 MiB, for settling many people at once without writing half-done pages.
+    connection.pragma_update(None, "cache_size", -8192)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
-}
-
-fn make_directory(module_dir: &Path, directory: &Path) -> Result<(), JournalError> {
-    match fs::DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => {
-            give_to_owner_of(directory, module_dir);
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        Err(source) => Err(JournalError::NotWritable { path: directory.to_owned(), source: source.into() }),
-    }
-}
-
-/// Gives a file that was just made the owner of `model`: MikoPBX's helpers run as root, its web pages as `www`, and
-/// both need the files. Without the right to do so the file stays ours, which is what the caller's account implies.
-fn give_to_owner_of(path: &Path, model: &Path) {
-    let (Ok(ours), Ok(wanted)) = (fs::metadata(path), fs::metadata(model)) else { return };
-    if (ours.uid(), ours.gid()) == (wanted.uid(), wanted.gid()) {
-        return;
-    }
-    if let Err(error) = std::os::unix::fs::chown(path, Some(wanted.uid()), Some(wanted.gid())) {
-        log::debug!("the owner of {} stays as it is: {error}", path.display());
-    }
 }

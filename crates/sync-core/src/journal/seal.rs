@@ -4,9 +4,9 @@
 //! nonce and the server's id as associated data, so that a sealed password is worth nothing without the key file and
 //! cannot be moved to another server. Whoever can read both files can open the passwords.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -15,7 +15,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 use super::error::JournalError;
-use super::give_to_owner_of;
+use super::files;
 
 const KEY_LENGTH: usize = 32;
 const NONCE_LENGTH: usize = 24;
@@ -137,16 +137,13 @@ fn replace_key(path: &Path) -> Result<(), JournalError> {
 fn make_key(path: &Path) -> Result<(), JournalError> {
     let mut key = Zeroizing::new([0; KEY_LENGTH]);
     fill(path, key.as_mut_slice())?;
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.map_err(|error| not_writable(path, error))?;
+    let mut file = files::create_new(path).map_err(|error| not_writable(path, error))?;
     if let Err(error) = file.write_all(key.as_slice()).and_then(|()| file.sync_all()) {
         // Half a key is worth nothing; when it cannot even be removed, the next password saved moves it aside.
         drop(fs::remove_file(path));
         return Err(not_writable(path, error));
     }
     let Some(directory) = path.parent() else { return Ok(()) };
-    give_to_owner_of(path, directory);
     // The file's name must reach the disk before anything is sealed with the key.
     File::open(directory).and_then(|handle| handle.sync_all()).map_err(|error| not_writable(directory, error))
 }
