@@ -20,3 +20,4 @@ pub mod person;
 pub mod phone;
 pub mod plan;
 pub mod report;
+pub mod run;

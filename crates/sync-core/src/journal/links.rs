@@ -5,68 +5,10 @@ use std::sync::LazyLock;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
-use serde::{Deserialize, Serialize};
 
 use super::{Journal, JournalError};
+use crate::link::{Link, LinkState};
 use crate::person::{DirectoryKey, Field, Values};
-
-/// One person of a directory who is an employee of the PBX.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
-    /// The row's id; 0 for one not stored yet. A link is found again by `server_id` and `key`, never by this id.
-    pub id: i64,
-    /// The directory server.
-    pub server_id: i64,
-    /// The entry.
-    pub key: DirectoryKey,
-    /// `m_Users.id`. Negative in a link whose employee is gone and whose id the PBX has given to another one since.
-    pub user_id: i64,
-    /// `m_Sip.uniqid` of the employee.
-    pub sip_uniqid: String,
-    /// Distinguished name at the last read.
-    pub dn: String,
-    /// The entry's change mark at the last settled run; empty: read everything again.
-    pub change_mark: String,
-    /// The directory's side of the base, as the directory spells it.
-    pub directory: Values,
-    /// The PBX's side of the base, as the PBX stores it. When both sides are empty there is no base.
-    pub pbx: Values,
-    /// What the directory says of the account.
-    pub state: LinkState,
-    /// Since when the state is what it is, Unix time in milliseconds.
-    pub since: i64,
-    /// The employee was made by a synchronisation, not adopted.
-    pub created_by_sync: bool,
-}
-
-/// What the directory says of a linked person's account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LinkState {
-    /// In use.
-    #[default]
-    Active,
-    /// Switched off.
-    Disabled,
-    /// Past its end date.
-    Expired,
-    /// The entry is proven to be no longer there.
-    Absent,
-}
-
-impl LinkState {
-    const ALL: [LinkState; 4] = [LinkState::Active, LinkState::Disabled, LinkState::Expired, LinkState::Absent];
-
-    /// The state's name in JSON and in the module's database.
-    pub fn name(self) -> &'static str {
-        match self {
-            LinkState::Active => "active",
-            LinkState::Disabled => "disabled",
-            LinkState::Expired => "expired",
-            LinkState::Absent => "absent",
-        }
-    }
-}
 
 impl ToSql for LinkState {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -30,7 +30,7 @@ pub use conflicts::{ConflictRecord, NewConflict};
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
 pub use intents::{Intent, SettleBatch};
-pub use links::{Link, LinkState};
+pub use crate::link::{Link, LinkState};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
