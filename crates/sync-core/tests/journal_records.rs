@@ -549,7 +549,7 @@ fn people_are_sorted_filtered_and_paged() {
     assert_eq!((page.len(), total), (0, 7));
 }
 
-/// Prints how long it takes; the assertions are about the answers and about the way SQLite finds them.
+/// Prints how long it takes; the assertions are about the answers, and that each order of the page has its index.
 #[test]
 fn a_hundred_thousand_people() {
     let mut m = module();

@@ -105,17 +105,14 @@ pub enum JournalError {
 impl JournalError {
     /// The same error, about the file at `path`. Errors made from SQLite's own do not know their file yet.
     pub(super) fn located(mut self, path: &Path) -> JournalError {
-        match &mut self {
-            JournalError::NotWritable { path: known, .. }
-            | JournalError::Locked { path: known }
-            | JournalError::Damaged { path: known, .. }
-            | JournalError::Newer { path: known, .. }
-            | JournalError::Database { path: known, .. } => {
-                if known.as_os_str().is_empty() {
-                    *known = path.to_owned();
-                }
-            }
-            _ => {}
+        if let JournalError::NotWritable { path: known, .. }
+        | JournalError::Locked { path: known }
+        | JournalError::Damaged { path: known, .. }
+        | JournalError::Newer { path: known, .. }
+        | JournalError::Database { path: known, .. } = &mut self
+            && known.as_os_str().is_empty()
+        {
+            *known = path.to_owned();
         }
         self
     }
