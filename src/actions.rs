@@ -141,6 +141,11 @@ fn delete_server(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let id = required_id(body, "id")?;
     let mut journal = plugin.journal()?;
     server(&journal, id)?;
+    if journal.open_intents()?.iter().any(|intent| intent.server_id == id) {
+        // What a process that died had written must be settled and announced before its traces go.
+        let _lock = plugin.run_lock()?;
+        runs::recover(plugin, &mut journal)?;
+    }
     journal.delete_server(id)?;
     let info = "the server and its links are deleted; its employees stay on the PBX".to_owned();
     Ok(Answer::new(json!({"id": id})).with_info([info]))

@@ -69,7 +69,11 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     let mut journal = plugin.journal()?;
     let _lock = plugin.run_lock()?;
     let now = plugin.host.now();
-    run::deliver(&mut journal, &plugin.host)?;
+    if journal.open_intents()?.is_empty() {
+        run::deliver(&mut journal, &plugin.host)?;
+    } else {
+        recover(plugin, &mut journal)?;
+    }
     let (mut ran, mut failures) = (Vec::new(), Vec::new());
     for record in journal.servers()?.into_iter().filter(|record| is_due(record, now)) {
         match tick_server(plugin, &mut journal, &record) {
@@ -122,10 +126,9 @@ fn run_server(
     // Noted before the run, so that a server that kills the process is not tried again at once.
     journal.note_run(record.id, started, next, record.approved_first_run)?;
     let password = journal.password(record.id)?.unwrap_or_default();
-    let ended = with_session(plugin, journal, record.id, settings, password, |settings, server_id, language, session| {
-        let policy = settings.policy(server_id, language);
-        run::synchronise(Job { policy: &policy, limits }, session)
-    })?;
+    let policy = settings.policy(record.id);
+    let job = Job { policy: &policy, limits };
+    let ended = with_session(plugin, journal, settings, password, |session| run::synchronise(job, session))?;
     if !limits.tick {
         journal.note_run(record.id, started, next, true)?;
     }
@@ -140,33 +143,34 @@ fn plan_only(
     settings: &Settings,
     password: SecretString,
 ) -> Result<(Plan, Vec<Hold>), Failure> {
-    with_session(plugin, journal, server_id, settings, password, |settings, server_id, language, session| {
-        let policy = settings.policy(server_id, language);
-        run::preview(Job { policy: &policy, limits: Limits::default() }, session)
-    })
+    let policy = settings.policy(server_id);
+    let job = Job { policy: &policy, limits: Limits::default() };
+    with_session(plugin, journal, settings, password, |session| run::preview(job, session))
 }
 
+/// Opens both sides of a server and hands them to `body`.
 fn with_session<T>(
     plugin: &Plugin,
     journal: &mut Journal,
-    server_id: i64,
     settings: &Settings,
     password: SecretString,
-    body: impl FnOnce(&Settings, i64, &str, &mut Session<'_>) -> Result<T, RunError>,
+    body: impl FnOnce(&mut Session<'_>) -> Result<T, RunError>,
 ) -> Result<T, Failure> {
-    let places = &plugin.places;
-    let (spool, replaced) = (journal.paths().spool(), journal.paths().replaced_photos());
-    let mut pbx = Pbx::open(&places.pbx_database, &places.media_dir, &spool, &replaced)?;
-    let language = pbx.language()?;
+    let mut pbx = open_pbx(plugin, journal)?;
     let mut directory = LdapDirectory::new(settings.directory(password));
-    let mut session = Session {
-        journal,
-        pbx: &mut pbx,
-        directory: &mut directory,
-        host: &plugin.host,
-        random: &mut random,
-    };
-    Ok(body(settings, server_id, &language, &mut session)?)
+    let (host, random) = (&plugin.host, &mut random);
+    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, random })?)
+}
+
+/// Settles what an earlier process left open. To be called with the run lock held.
+pub(crate) fn recover(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure> {
+    let mut pbx = open_pbx(plugin, journal)?;
+    Ok(run::recover(journal, &mut pbx, &plugin.host)?)
+}
+
+fn open_pbx(plugin: &Plugin, journal: &Journal) -> Result<Pbx, Failure> {
+    let (places, paths) = (&plugin.places, journal.paths());
+    Ok(Pbx::open(&places.pbx_database, &places.media_dir, &paths.spool(), &paths.replaced_photos())?)
 }
 
 /// Random bytes from the operating system.

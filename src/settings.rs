@@ -157,15 +157,11 @@ impl Settings {
         }
     }
 
-    /// The settings as the plan wants them. `language` is the PBX's, which may tell the region.
-    pub(crate) fn policy(&self, server_id: i64, language: &str) -> Policy {
-        let region = match self.default_region.as_str() {
-            "" => PhoneRules::region_of_language(language),
-            region => region,
-        };
+    /// The settings as the plan wants them.
+    pub(crate) fn policy(&self, server_id: i64) -> Policy {
         Policy {
             server_id,
-            phones: PhoneRules::new(region),
+            region: self.default_region.clone(),
             attributes: self.mapped(),
             write_back: self.update_attributes,
             forward_to_mobile: self.forward_to_mobile,

@@ -22,8 +22,8 @@ const MANY: usize = 5;
 pub struct Policy {
     /// The server.
     pub server_id: i64,
-    /// How telephone numbers without a country code are read.
-    pub phones: PhoneRules,
+    /// Region (ISO 3166-1 alpha-2) of telephone numbers without a country code; empty follows the PBX's language.
+    pub region: String,
     /// Fields with a mapped attribute, and the attribute's name.
     pub attributes: BTreeMap<Field, String>,
     /// Values may be written to the directory.
@@ -36,6 +36,16 @@ pub struct Policy {
     pub number_to: Option<u64>,
     /// Whoever asks for a number that is taken gets one from the pool instead of waiting.
     pub pool_when_taken: bool,
+}
+
+impl Policy {
+    /// How telephone numbers are read on a PBX with this `PBXLanguage`.
+    pub fn phones(&self, language: &str) -> PhoneRules {
+        match self.region.as_str() {
+            "" => PhoneRules::new(PhoneRules::region_of_language(language)),
+            region => PhoneRules::new(region),
+        }
+    }
 }
 
 /// Everything a plan is made of.
@@ -53,6 +63,8 @@ pub struct Inputs<'a> {
     pub linked_elsewhere: &'a BTreeSet<i64>,
     /// Numbers that were given to somebody before.
     pub numbers_used: &'a BTreeSet<String>,
+    /// How telephone numbers are read.
+    pub phones: PhoneRules,
 }
 
 /// What is to be done, for everybody.
@@ -274,7 +286,7 @@ impl PersonPlan {
 pub fn make(inputs: Inputs<'_>) -> Plan {
     let Inputs { policy, directory, pbx, links, .. } = inputs;
     let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(|holder| holder.kind != "EXTERNAL");
-    let rules = Rules { phones: policy.phones, longest_number: longest_number(inputs), is_internal: &is_internal };
+    let rules = Rules { phones: inputs.phones, longest_number: longest_number(inputs), is_internal: &is_internal };
     let bases: BTreeMap<&DirectoryKey, &Link> = links.iter().map(|link| (&link.key, link)).collect();
     let people: Vec<Person> = directory
         .entries
@@ -282,7 +294,7 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
         .map(|entry| Person::from_entry(entry, bases.get(&entry.key).map(|link| &link.directory), &rules))
         .collect();
     let (unknown, mut warnings) = unknown_fields(inputs, &bases);
-    let matching = match_people(&people, links, &pbx.employees, inputs.linked_elsewhere, &policy.phones);
+    let matching = match_people(&people, links, &pbx.employees, inputs.linked_elsewhere, &inputs.phones);
     let mut drafts: Vec<PersonPlan> =
         people.into_iter().zip(matching.people).map(|(person, found)| draft(person, found, inputs)).collect();
     for plan in &mut drafts {
@@ -448,7 +460,7 @@ fn decide_field(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: 
         return;
     }
     let now = Sides { directory: &plan.person.values[field], pbx: &plan.before[field] };
-    let phones = &inputs.policy.phones;
+    let phones = &inputs.phones;
     let merged = match &plan.link {
         Some(link) => merge(field, now, Sides { directory: &link.directory[field], pbx: &link.pbx[field] }, phones),
         None => first(field, now, phones),
@@ -529,7 +541,7 @@ fn to_directory(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: 
 
 /// Settles what must be unique: internal numbers and mobiles, which share one namespace in the PBX, and e-mails.
 fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
-    let phones = &inputs.policy.phones;
+    let phones = &inputs.phones;
     let numbers: BTreeMap<String, String> = inputs
         .pbx
         .numbers

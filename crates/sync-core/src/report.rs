@@ -46,7 +46,7 @@ pub enum Outcome {
 pub struct PersonOutcome {
     /// `m_Users.id`, when the person has an employee now.
     pub user_id: Option<i64>,
-    /// `m_Sip.uniqid`, when the run made or changed the employee.
+    /// `m_Sip.uniqid`, when the run made the employee.
     pub sip_uniqid: String,
     /// The entry's new change mark, when the directory told it after a write.
     pub change_mark: String,

@@ -86,6 +86,12 @@ impl Journal {
         seal::unseal(&self.paths.key(), id, &sealed).map(Some)
     }
 
+    /// Whether a password is stored, without opening its seal.
+    pub fn has_password(&self, id: i64) -> Result<bool, JournalError> {
+        let query = "SELECT length(password) > 0 FROM servers WHERE id = ?1";
+        self.read(|tx| Ok(tx.query_row(query, [id], |row| row.get(0)).optional()?.unwrap_or(false)))
+    }
+
     /// Removes the server with its links, intents, conflicts and runs; false when there was none. Employees of the PBX
     /// are not touched, and what the PBX must still be told stays in the outbox.
     pub fn delete_server(&mut self, id: i64) -> Result<bool, JournalError> {

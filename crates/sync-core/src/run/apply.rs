@@ -82,6 +82,9 @@ impl Run<'_, '_> {
             match result {
                 TaskOutcome::Applied(applied) => {
                     note_applied(person, outcome, &applied);
+                    if let Task::Create(task) = &one.task {
+                        outcome.sip_uniqid = task.sip_uniqid.clone();
+                    }
                     settled.events.extend(event_texts(&applied));
                     settled.changes.extend(after.records(self.run_id, &applied));
                     if let Some(link) = bases::link_after(person, outcome, self.job.policy.server_id, now) {
@@ -140,7 +143,6 @@ pub(super) fn event_texts(applied: &Applied) -> impl Iterator<Item = String> + '
 
 fn note_applied(person: &PersonPlan, outcome: &mut PersonOutcome, applied: &Applied) {
     outcome.user_id = Some(applied.user_id);
-    outcome.sip_uniqid = applied.sip_uniqid.clone();
     for change in person.changes.iter().filter(|change| change.side == Side::Pbx) {
         let skipped = applied.notes.iter().find(|note| note.field == Some(change.field));
         let result = skipped.map_or(Outcome::Done, |note| Outcome::NotDone(note.text.clone()));

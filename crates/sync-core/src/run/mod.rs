@@ -219,6 +219,7 @@ fn read_and_plan(
         links: &links,
         linked_elsewhere: &linked_elsewhere,
         numbers_used: &numbers_used,
+        phones: policy.phones(&pbx.language),
     };
     Ok(make(inputs))
 }
