@@ -172,7 +172,7 @@ fn test_connection(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
         let errors = errors.into_iter().map(|(field, text)| (field.to_owned(), text)).collect();
         return Err(Failure::fields(errors, unknown_keys(&form.unknown)));
     }
-    let steps = directory::test_connection(settings, plugin.host.now());
+    let steps = directory::test_connection(&settings, plugin.host.now());
     let failed = steps.iter().find(|step| !step.ok).map(|step| step.text.clone());
     let data = json!({"steps": steps});
     match failed {

@@ -6,8 +6,11 @@
 
 mod actions;
 mod answer;
+#[expect(unsafe_code, reason = "borrowed memory of the C caller is read here")]
 mod boundary;
-mod hooks;
+#[expect(unsafe_code, reason = "the exported C functions")]
+pub mod hooks;
+#[expect(unsafe_code, reason = "the callbacks of the C host are called here")]
 mod host;
 mod plugin;
 mod runs;

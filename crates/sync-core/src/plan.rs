@@ -284,7 +284,7 @@ impl PersonPlan {
 
 /// Makes the plan.
 pub fn make(inputs: Inputs<'_>) -> Plan {
-    let Inputs { policy, directory, pbx, links, .. } = inputs;
+    let Inputs { directory, pbx, links, .. } = inputs;
     let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(|holder| holder.kind != "EXTERNAL");
     let rules = Rules { phones: inputs.phones, longest_number: longest_number(inputs), is_internal: &is_internal };
     let bases: BTreeMap<&DirectoryKey, &Link> = links.iter().map(|link| (&link.key, link)).collect();

@@ -82,6 +82,15 @@ impl Paths {
     pub fn replaced_photos(&self) -> PathBuf {
         self.directory.join("replaced-photos")
     }
+
+    /// Removes everything the module keeps: settings, links, journal, key. To be called with the run lock held.
+    pub fn remove(&self) -> Result<(), JournalError> {
+        match fs::remove_dir_all(self.directory()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(JournalError::NotWritable { path: self.directory().to_owned(), source: source.into() }),
+        }
+    }
 }
 
 /// The module's database, opened: one connection, to be used by one thread at a time. Several may be open at once, also
