@@ -64,7 +64,9 @@ fn get_actions(_: &Plugin, _: &Value) -> Result<Answer, Failure> {
 
 /// The server `id`, or the failure that says there is none.
 pub(crate) fn server(journal: &Journal, id: i64) -> Result<ServerRecord, Failure> {
-    journal.server(id)?.ok_or_else(|| Failure::fields(vec![("id".into(), format!("there is no server {id}"))], Vec::new()))
+    journal
+        .server(id)?
+        .ok_or_else(|| Failure::fields(vec![("id".into(), format!("there is no server {id}"))], Vec::new()))
 }
 
 /// The number of a server or of a record in a body.
@@ -96,10 +98,15 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     if settings.security == directory::Security::None {
         warnings.push("the connection is not encrypted: passwords and people's data can be read on the way".to_owned());
     } else if !settings.verify_certificate && settings.pinned_certificate.is_empty() {
-        warnings.push("the server's certificate is not verified: anybody in between can read and change everything".to_owned());
+        warnings.push(
+            "the server's certificate is not verified: anybody in between can read and change everything".to_owned(),
+        );
     }
     if settings.attributes.get("userPasswordAttribute").is_some_and(|attribute| !attribute.is_empty()) {
-        warnings.push("the attribute for the SIP secret is kept in the settings; this version does not synchronise SIP secrets".to_owned());
+        warnings.push(
+            "the attribute for the SIP secret is kept in the settings; this version does not synchronise SIP secrets"
+                .to_owned(),
+        );
     }
     warnings
 }
@@ -153,9 +160,8 @@ fn delete_server(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
 
 fn set_autosync(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let id = required_id(body, "id")?;
-    let autosync = as_boolean(&body["autosync"]).ok_or_else(|| {
-        Failure::fields(vec![("autosync".into(), "true or false is expected".into())], Vec::new())
-    })?;
+    let autosync = as_boolean(&body["autosync"])
+        .ok_or_else(|| Failure::fields(vec![("autosync".into(), "true or false is expected".into())], Vec::new()))?;
     let mut journal = plugin.journal()?;
     let record = server(&journal, id)?;
     journal.set_autosync(id, autosync)?;
@@ -345,7 +351,8 @@ fn get_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     row["changes"] = changes
         .iter()
         .map(|change| {
-            let value = |text: &str| Field::from_name(&change.field).map_or(text, |field| shown(field, text)).to_owned();
+            let value =
+                |text: &str| Field::from_name(&change.field).map_or(text, |field| shown(field, text)).to_owned();
             json!({
                 "person": change.person,
                 "userId": change.user_id,

@@ -47,8 +47,9 @@ impl Input {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| Failure::argument(format!("the JSON is not valid UTF-8 after byte {}", error.valid_up_to())))?;
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            Failure::argument(format!("the JSON is not valid UTF-8 after byte {}", error.valid_up_to()))
+        })?;
         serde_json::from_str(text).map_err(|error| Failure::argument(format!("this is not valid JSON: {error}")))
     }
 }
@@ -246,10 +247,8 @@ mod tests {
     }
 
     fn opened(dir: &std::path::Path) -> *mut ldap_sync_module {
-        let config = format!(
-            r#"{{"moduleDir": {0:?}, "pbxDatabase": {0:?}, "mediaDir": {0:?}}}"#,
-            dir.to_string_lossy()
-        );
+        let config =
+            format!(r#"{{"moduleDir": {0:?}, "pbxDatabase": {0:?}, "mediaDir": {0:?}}}"#, dir.to_string_lossy());
         let mut handle = null_mut();
         // SAFETY: valid pointers for the length of the call.
         let status = unsafe { open(&silent_host(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };

@@ -44,7 +44,9 @@ impl Callbacks {
 impl Host for Callbacks {
     fn announce(&self, events: &str) -> bool {
         // SAFETY: as in `log`.
-        self.0.announce.is_some_and(|announce| unsafe { announce(self.context(), events.as_ptr().cast(), events.len()) } == 0)
+        self.0
+            .announce
+            .is_some_and(|announce| unsafe { announce(self.context(), events.as_ptr().cast(), events.len()) } == 0)
     }
 
     fn progress(&self, json: &str) {

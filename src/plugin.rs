@@ -92,7 +92,8 @@ impl Plugin {
             None => None,
         };
         let kept = stored.as_ref().map(|record| Settings::from_stored(&record.settings)).transpose();
-        let kept = kept.map_err(|error| Failure::new(LDAP_SYNC_DATABASE, format!("the stored settings are damaged: {error}")))?;
+        let kept = kept
+            .map_err(|error| Failure::new(LDAP_SYNC_DATABASE, format!("the stored settings are damaged: {error}")))?;
         let form = Form::read(body, kept).map_err(|errors| Failure::fields(errors, Vec::new()))?;
         let unknown = actions::unknown_keys(&form.unknown);
         let password = match &form.password {
@@ -110,7 +111,8 @@ impl Plugin {
         let id = journal.save_server(form.id, &text, autosync, form.password.as_ref())?;
         let fingerprint = form.settings.fingerprint();
         let mut info = unknown;
-        if let Some(before) = stored.filter(|record| !record.fingerprint.is_empty() && record.fingerprint != fingerprint)
+        if let Some(before) =
+            stored.filter(|record| !record.fingerprint.is_empty() && record.fingerprint != fingerprint)
             && journal.forget_bases(before.id)? > 0
         {
             info.push(

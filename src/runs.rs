@@ -79,7 +79,9 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
         match tick_server(plugin, &mut journal, &record) {
             Ok(report) => {
                 let holds: Vec<Value> = report.holds.iter().map(report::hold_row).collect();
-                ran.push(json!({"serverId": record.id, "runId": report.run_id, "summary": report.summary, "held": holds}));
+                ran.push(
+                    json!({"serverId": record.id, "runId": report.run_id, "summary": report.summary, "held": holds}),
+                );
             }
             Err(failure) => {
                 ran.push(json!({"serverId": record.id, "runId": null, "summary": failure.to_string(), "held": []}));

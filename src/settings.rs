@@ -283,9 +283,9 @@ impl<'a> Reader<'a> {
     /// `security`, or the older `useTLS` whose 1 always meant StartTLS.
     fn security(&mut self, settings: &mut Settings) {
         let older = self.boolean("useTLS");
-        let wanted = self.choice::<Security>("security", "ldaps, starttls or none").or(older.map(|tls| {
-            if tls { Security::StartTls } else { Security::None }
-        }));
+        let wanted = self
+            .choice::<Security>("security", "ldaps, starttls or none")
+            .or(older.map(|tls| if tls { Security::StartTls } else { Security::None }));
         if let Some(security) = wanted {
             let standard = |security| if security == Security::Ldaps { 636 } else { 389 };
             if !self.object.contains_key("serverPort") && settings.server_port == standard(settings.security) {
@@ -315,7 +315,10 @@ impl<'a> Reader<'a> {
     fn password(&mut self) -> Option<SecretString> {
         let password = self.raw_text("administrativePassword");
         let older = self.raw_text("administrativePasswordHidden");
-        password.or(older.filter(|text| !text.is_empty())).filter(|text| text != HIDDEN_PASSWORD).map(SecretString::from)
+        password
+            .or(older.filter(|text| !text.is_empty()))
+            .filter(|text| text != HIDDEN_PASSWORD)
+            .map(SecretString::from)
     }
 
     fn get(&mut self, key: &'a str) -> Option<&'a Value> {
@@ -451,7 +454,8 @@ fn parse_pin(text: &str) -> Result<Option<[u8; 32]>, &'static str> {
     if digits.is_empty() {
         return Ok(None);
     }
-    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + *digit as u8)).collect();
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + *digit as u8)).collect();
     if digits.len() % 2 == 1 {
         return Err(EXPECTED);
     }

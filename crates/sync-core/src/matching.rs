@@ -78,10 +78,10 @@ pub fn match_people(
         })
         .collect();
     let linked: BTreeSet<i64> = links.iter().map(|link| link.user_id).chain(linked_elsewhere.iter().copied()).collect();
-    let mut free: BTreeSet<usize> =
-        (0..employees.len()).filter(|&at| !linked.contains(&employees[at].user_id)).collect();
+    let free = (0..employees.len()).filter(|&at| !linked.contains(&employees[at].user_id)).collect();
+    let mut adoption = Adoption { people, employees, phones, free, disputed: BTreeSet::new() };
     for by in ADOPTION {
-        adopt(by, people, employees, &mut matches, &mut free, phones);
+        adoption.by(by, &mut matches);
     }
     let found: BTreeSet<&str> = people.iter().map(|person| person.key.as_str()).collect();
     Matching {
@@ -113,76 +113,79 @@ impl<'a> Identities<'a> {
     }
 }
 
-/// Adopts by one field among those still undecided: only where the value is unique in both directions.
-fn adopt(
-    by: Field,
-    people: &[Person],
-    employees: &[Employee],
-    matches: &mut [Option<Match>],
-    free: &mut BTreeSet<usize>,
-    phones: &PhoneRules,
-) {
-    let mut holders: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for &at in free.iter() {
-        index(&mut holders, by, &employees[at].values[by], at, phones);
-    }
-    let mut seekers: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for at in (0..people.len()).filter(|&at| matches[at].is_none()) {
-        index(&mut seekers, by, &people[at].values[by], at, phones);
-    }
-    for (value, who) in seekers {
-        let Some(candidates) = holders.get(&value) else { continue };
-        for &at in &who {
-            matches[at] = Some(decide(by, &people[at], who.len(), candidates, employees, phones));
+/// Adoption among people and employees without a link.
+struct Adoption<'a> {
+    people: &'a [Person],
+    employees: &'a [Employee],
+    phones: &'a PhoneRules,
+    /// Employees nobody has yet.
+    free: BTreeSet<usize>,
+    /// Free employees whom an ambiguous match concerns: nothing weaker may take them.
+    disputed: BTreeSet<usize>,
+}
+
+impl Adoption<'_> {
+    /// Adopts by one field: only where the value is unique in both directions.
+    fn by(&mut self, by: Field, matches: &mut [Option<Match>]) {
+        let employees = self.free.iter().map(|&at| (at, &self.employees[at].values[by]));
+        let holders = index(by, employees, self.phones);
+        let undecided = (0..self.people.len()).filter(|&at| matches[at].is_none());
+        let seekers = index(by, undecided.map(|at| (at, &self.people[at].values[by])), self.phones);
+        for (value, who) in seekers {
+            let Some(candidates) = holders.get(&value) else { continue };
+            for &at in &who {
+                let found = self.decide(by, &self.people[at], who.len(), candidates);
+                match &found {
+                    Match::Adopted { employee, .. } => drop(self.free.remove(employee)),
+                    _ => self.disputed.extend(candidates),
+                }
+                matches[at] = Some(found);
+            }
         }
-        if let [only] = who[..]
-            && let Some(Match::Adopted { employee, .. }) = &matches[only]
-        {
-            free.remove(employee);
+    }
+
+    fn decide(&self, by: Field, person: &Person, seekers: usize, candidates: &[usize]) -> Match {
+        let label = describe(by);
+        let who = names(candidates, self.employees);
+        let ambiguous = |reason: String| Match::Ambiguous { by, reason };
+        match candidates {
+            _ if seekers > 1 => {
+                ambiguous(format!("{seekers} people of the directory have this {label}, and so has {who}"))
+            }
+            [only] if self.disputed.contains(only) => {
+                ambiguous(format!("{who} has the same {label}, but it is not clear whether that is somebody else"))
+            }
+            [only] => match contradiction(by, person, &self.employees[*only], self.phones) {
+                None => Match::Adopted { employee: *only, by },
+                Some(contradiction) => ambiguous(format!("{who} has the same {label}, but {contradiction}")),
+            },
+            _ => ambiguous(format!("several employees have this {label}: {who}")),
         }
     }
 }
 
-fn index(into: &mut BTreeMap<String, Vec<usize>>, by: Field, value: &str, at: usize, phones: &PhoneRules) {
-    let value = match by {
-        Field::Email => value.to_lowercase(),
-        Field::Mobile => phones.comparable(value),
-        Field::Name => comparable_name(value),
-        Field::Number | Field::Photo => value.to_owned(),
-    };
-    if !value.is_empty() {
-        into.entry(value).or_default().push(at);
+/// Indices by the value they hold, in a form in which equal values are equal.
+fn index<'a>(
+    by: Field,
+    values: impl Iterator<Item = (usize, &'a String)>,
+    phones: &PhoneRules,
+) -> BTreeMap<String, Vec<usize>> {
+    let mut index: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, value) in values.filter(|(_, value)| !value.is_empty()) {
+        let value = match by {
+            Field::Email => value.to_lowercase(),
+            Field::Mobile => phones.comparable(value),
+            Field::Name => comparable_name(value),
+            Field::Number | Field::Photo => value.clone(),
+        };
+        index.entry(value).or_default().push(at);
     }
+    index
 }
 
 /// Names are compared without case, and `Ё` is `Е`, as people type it either way.
 fn comparable_name(name: &str) -> String {
     name.to_lowercase().replace('ё', "е")
-}
-
-fn decide(
-    by: Field,
-    person: &Person,
-    seekers: usize,
-    candidates: &[usize],
-    employees: &[Employee],
-    phones: &PhoneRules,
-) -> Match {
-    let label = describe(by);
-    let ambiguous = |reason: String| Match::Ambiguous { by, reason };
-    match candidates {
-        _ if seekers > 1 => ambiguous(format!(
-            "{seekers} people of the directory have this {label}, and so has {}",
-            names(candidates, employees)
-        )),
-        [only] => match contradiction(by, person, &employees[*only], phones) {
-            None => Match::Adopted { employee: *only, by },
-            Some(contradiction) => {
-                ambiguous(format!("{} has the same {label}, but {contradiction}", names(candidates, employees)))
-            }
-        },
-        _ => ambiguous(format!("several employees have this {label}: {}", names(candidates, employees))),
-    }
 }
 
 /// What speaks against a pair that has `by` in common. An e-mail address is proof enough; a number or a mobile is not
@@ -277,6 +280,11 @@ mod tests {
         check(&["Ann|||"], &["Ann|201||", "Ann|202||"], "?name");
         check(&["Ann|||", "Ann|||"], &["Bob|201||"], "new new");
         check(&["Ann|||a@x"], &["Ann|201||b@x"], "?name");
+    }
+
+    #[test]
+    fn a_disputed_employee_is_not_taken_by_something_weaker() {
+        check(&["Bob|||ann@x", "Ann|||", "Eve|||ann@x"], &["Ann|201||ann@x"], "?email ?name ?email");
     }
 
     #[test]

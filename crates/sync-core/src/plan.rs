@@ -706,3 +706,6 @@ fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<'_>) -> Vec
     }
     departures
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,11 +26,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use crate::link::{Link, LinkState};
 pub use conflicts::{ConflictRecord, NewConflict};
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
 pub use intents::{Intent, SettleBatch};
-pub use crate::link::{Link, LinkState};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};

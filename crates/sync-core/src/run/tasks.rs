@@ -41,7 +41,9 @@ pub(super) fn batches(plan: &Plan, forward: bool, random: &mut dyn FnMut(&mut [u
 
 fn moves_a_unique_value(person: &PersonPlan) -> bool {
     person.changes.iter().any(|change| {
-        change.side == Side::Pbx && matches!(change.field, Field::Number | Field::Mobile | Field::Email) && !change.old.is_empty()
+        change.side == Side::Pbx
+            && matches!(change.field, Field::Number | Field::Mobile | Field::Email)
+            && !change.old.is_empty()
     })
 }
 
