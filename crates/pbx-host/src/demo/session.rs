@@ -58,6 +58,8 @@ impl Shared {
 pub(super) enum Answer {
     /// These messages, perhaps none.
     Send(Vec<Response>),
+    /// This message, and the session ends.
+    Disconnect(Response),
     /// The session ends without a word.
     Close,
 }
@@ -136,7 +138,7 @@ impl<'a> Session<'a> {
             ProtocolOp::ExtendedReq(request) => {
                 one(ResponseOp::Extended(self.extended(&request.request_name, &controls)))
             }
-            _ => Answer::Send(vec![Response::disconnection("a response was sent as a request")]),
+            _ => Answer::Disconnect(Response::disconnection("a response was sent as a request")),
         }
     }
 
