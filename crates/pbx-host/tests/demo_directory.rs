@@ -5,11 +5,11 @@
 //! `REQUIRE_SERVERS=1` is set its absence is a failure.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use ldap3::controls::{
     Assertion, Control, ControlType, MakeCritical, PagedResults, PostRead, PostReadResp, RawControl,
@@ -618,6 +618,43 @@ fn a_dropped_directory_is_gone() {
         let port = slapd.port();
         drop(slapd);
         assert!(TcpStream::connect((host, port)).is_err());
+    }
+}
+
+/// Holds a slapd until it is killed; started by the test below.
+#[test]
+#[ignore = "a part of slapd_ends_with_a_killed_program"]
+fn hold_slapd() {
+    let slapd = start(Prefer::Slapd);
+    println!("\nport {}", slapd.port());
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+#[test]
+fn slapd_ends_with_a_killed_program() {
+    let installed = Slapd::is_installed() && Path::new("/usr/bin/setpriv").exists();
+    if !have("slapd or setpriv", installed) {
+        return;
+    }
+    // What a killed program leaves behind goes with this directory.
+    let temporary = tempfile::tempdir().expect("a directory");
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .env("TMPDIR", temporary.path())
+        .args(["--ignored", "--exact", "hold_slapd", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program");
+    let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut ports = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("port ")?.parse::<u16>().ok());
+    let port = ports.next().expect("a port");
+    let answers = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    assert!(answers());
+    child.kill().expect("a kill");
+    child.wait().expect("its end");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while answers() {
+        assert!(Instant::now() < deadline, "slapd on port {port} outlived the program that started it");
     }
 }
 

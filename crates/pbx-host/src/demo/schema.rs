@@ -239,7 +239,7 @@ static CLASSES: &[ObjectClass] = &[
 /// The attribute type called `name`, whatever the case.
 pub(super) fn attribute_type(name: &str) -> Option<&'static AttributeType> {
     let named = |candidate: &&str| candidate.eq_ignore_ascii_case(name);
-    ATTRIBUTES.iter().find(|kind| named(&kind.name) || kind.aliases.iter().any(|alias| named(&alias)))
+    ATTRIBUTES.iter().find(|kind| named(&kind.name) || kind.aliases.iter().any(named))
 }
 
 /// The value in the form in which equal values are equal bytes; `None` when the rule has no equality, or the value is
