@@ -4,6 +4,7 @@
 //! break each other's locks. What has to be made in that database is made by a child process.
 
 pub mod calls;
+pub mod demo;
 pub mod envelope;
 pub mod loader;
 pub mod places;
