@@ -1,5 +1,7 @@
 //! The fault host does what its environment says: every fault is seen by the library's double.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::io::Write;
@@ -13,11 +15,13 @@ use support::FakeLibrary;
 /// SIGKILL's number on Linux.
 const SIGKILL: i32 = 9;
 
-/// Cargo builds the examples of a package before it runs its tests.
+/// `cargo test` builds the examples, unless targets are chosen.
 fn fault_host() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    profile.join("examples/fault_host")
+    let program = profile.join("examples/fault_host");
+    assert!(program.is_file(), "run `cargo build -p pbx-host --example fault_host` first");
+    program
 }
 
 fn run(environment: &[(&str, &str)], calls: &str) -> Output {

@@ -1,5 +1,7 @@
 //! The loader against a double of the library: version, answers, callbacks, and a library that breaks its ABI.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::sync::{Arc, Mutex};

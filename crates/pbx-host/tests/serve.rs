@@ -1,5 +1,7 @@
 //! The web server against real requests over loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;
