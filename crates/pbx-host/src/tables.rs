@@ -38,6 +38,9 @@ pub(crate) fn preview(data: &Value, all: bool) -> String {
     if all {
         section(&mut text, "Unchanged", contacts(&of("unchanged")));
     }
+    if !text.is_empty() {
+        text.push('\n');
+    }
     text.push_str(&notes(people));
     text.push_str(&sentences("Note", list(&data["warnings"])));
     if let Some(why) = string(data, "coverage").strip_prefix("partial: ") {
@@ -199,9 +202,11 @@ pub(crate) fn json(data: &Value) -> String {
 }
 
 fn new_employees(rows: &[&Value]) -> String {
-    let mut table = table(&["Name", "Number", "Mobile", "E-mail", "To the directory"]);
+    let mut table = table(&["Name", "Number", "Mobile", "E-mail", "Photo", "To the directory"]);
     for row in rows {
         let mut cells = texts(row, &["name", "number", "mobile", "email"]);
+        let photo = list(&row["changes"]).iter().any(|change| change["side"] == "pbx" && change["field"] == "photo");
+        cells.push(Cell::new(if photo { "yes" } else { "" }));
         cells.push(Cell::new(changes_on(row, "directory")));
         table.add_row(cells);
     }
@@ -394,7 +399,8 @@ fn sentences(title: &str, items: &[Value]) -> String {
 /// Appends a table under its heading; nothing when the table has no rows.
 fn section(text: &mut String, heading: &str, table: String) {
     if !table.is_empty() {
-        text.push_str(&format!("{BOLD}{heading}{BOLD:#}\n{table}"));
+        let gap = if text.is_empty() { "" } else { "\n" };
+        text.push_str(&format!("{gap}{BOLD}{heading}{BOLD:#}\n{table}"));
     }
 }
 
