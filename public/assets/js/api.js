@@ -25,7 +25,8 @@ export async function call(action, body = {}) {
   return open(answer);
 }
 
-function insideMikoPbx() {
+/** Whether MikoPBX's admin cabinet is around the page. */
+export function insideMikoPbx() {
   return typeof window.globalRootUrl !== 'undefined';
 }
 

@@ -64,7 +64,7 @@ export function sideName(side) {
 export function changeLine(change) {
   return h('div', { class: 'ls-change' },
     h('span', { class: 'ls-change-field' }, fieldName(change.field)), ' ',
-    h('span', { class: 'ls-change-side' }, sideName(change.side)), ' ',
+    h('span', { class: 'ls-change-side' }, tOr(`side.${change.side}.inside`, change.side || ''), ':'), ' ',
     h('span', { class: 'ls-change-values' },
       srOnly(t('change.from')), fieldValue(change.field, change.old),
       h('span', { 'aria-hidden': 'true', class: 'ls-arrow' }, ' → '), srOnly(t('change.to')),

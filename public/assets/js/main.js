@@ -1,6 +1,6 @@
 // Entry of the page: loads words and the list of actions, then shows the view the address names.
 
-import { call } from './api.js';
+import { call, insideMikoPbx } from './api.js';
 import { fill, h } from './dom.js';
 import { LANGUAGES, currentLanguage, loadLanguage, t } from './i18n.js';
 import { errorMessage, loading } from './messages.js';
@@ -35,7 +35,7 @@ class App {
     this.jobs = new Map();
     this.drafts = new Map();
     this.live = h('div', { class: 'ls-sr', role: 'status', 'aria-live': 'polite' });
-    this.main = h('div', { class: 'ls-main', tabindex: '-1' });
+    this.main = h(insideMikoPbx() ? 'div' : 'main', { class: 'ls-main', tabindex: '-1' });
     this.view = new AbortController();
   }
 
@@ -133,7 +133,7 @@ async function mount() {
     return;
   }
   root.lang = currentLanguage();
-  if (!('globalRootUrl' in window)) {
+  if (!insideMikoPbx()) {
     document.documentElement.lang = currentLanguage();
     document.title = t('page.title');
     root.classList.add('ls-standalone');

@@ -29,11 +29,16 @@ export function plainTable({ caption, columns, onSort }) {
       if (active) head.setAttribute('aria-sort', sort.descending ? 'descending' : 'ascending');
       else head.removeAttribute('aria-sort');
     });
-    fill(body, rows.map((row) => h('tr', { role: 'row' }, columns.map((column) => (
-      h('td', { role: 'cell', dataset: { label: column.label || '' }, class: column.narrow && 'collapsing' },
-        column.cell(row)))))));
+    fill(body, rows.map((row) => h('tr', { role: 'row' }, columns.map((column) => cell(column, row)))));
   }
   return { element: table, show };
+}
+
+/** A cell; one without a value is marked, since a narrow screen has no use for its label. */
+function cell(column, row) {
+  const element = h('td', { role: 'cell', dataset: { label: column.label || '' }, class: column.narrow && 'collapsing' }, column.cell(row));
+  element.classList.toggle('ls-no-value', ['', '–'].includes(element.textContent));
+  return element;
 }
 
 /** Page buttons and the number of rows on a page. `onChange(page, perPage)`; `show(total, page, perPage)`. */
@@ -125,10 +130,9 @@ export function dataTable({ caption, columns, rows, filters: allFilters = [], se
 
   const search = searchText && rows.length > 5 && searchBox(t('table.search'), (text) => change({ search: text }));
   update();
+  const chipGroup = chips.length > 1 && h('div', { class: 'ls-chips', role: 'group', 'aria-label': t('table.filter') }, chips);
   return h('div', { class: 'ls-data' },
-    h('div', { class: 'ls-toolbar' },
-      chips.length > 0 && h('div', { class: 'ls-chips', role: 'group', 'aria-label': t('table.filter') }, chips),
-      search),
+    (chipGroup || search) && h('div', { class: 'ls-toolbar' }, chipGroup, search),
     table.element, nothing, pages.element);
 }
 

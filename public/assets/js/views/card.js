@@ -112,7 +112,7 @@ function cardActions(app, id, section) {
     const first = !server.lastRun;
     const preview = links.find((link) => link.dataset.keepFocus === 'preview');
     if (sync) {
-      sync.classList.toggle('primary', !first || !preview);
+      sync.classList.toggle('primary', (!first || !preview) && section !== 'preview');
       sync.classList.toggle('disabled', isRunning(server));
       if (isRunning(server)) sync.setAttribute('aria-disabled', 'true');
       else sync.removeAttribute('aria-disabled');

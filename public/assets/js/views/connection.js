@@ -30,8 +30,9 @@ export async function runTest(app, place, request, { signal, trust }) {
     const steps = data.steps || [];
     const passed = steps.every((step) => step.ok);
     fill(place,
-      h('ol', { class: 'ls-steps' }, steps.map((step) => stepItem(step, trust))),
-      h('p', { class: 'ls-summary' }, t(passed ? 'test.passed' : 'test.notPassed')));
+      h('div', { class: 'ui segment' },
+        h('ol', { class: 'ls-steps' }, steps.map((step) => stepItem(step, trust))),
+        h('p', { class: 'ls-summary' }, t(passed ? 'test.passed' : 'test.notPassed'))));
     app.announce(t(passed ? 'test.passed' : 'test.notPassed'));
     return null;
   } catch (error) {
