@@ -102,11 +102,11 @@ async fn skip<R: AsyncRead + Unpin>(reader: &mut R, length: usize) -> Result<Fra
     if length > MAX_SKIPPED {
         return Err(refuse());
     }
-    // INTEGER, its length, up to four digits, then the tag of the operation.
-    let mut start = [0u8; 7];
+    // Enough for the message id and the tag of the operation, whatever form of length the server prefers.
+    let mut start = [0u8; 16];
     reader.read_exact(&mut start).await?;
-    let digits = usize::from(start[1]);
-    let is_entry = start[0] == ber::INTEGER && start.get(2 + digits) == Some(&(0x60 | operation::SEARCH_ENTRY));
+    let is_entry = ber::element(&start)
+        .is_ok_and(|(id, rest)| id.tag == ber::INTEGER && rest.first() == Some(&(0x60 | operation::SEARCH_ENTRY)));
     if !is_entry {
         return Err(refuse());
     }

@@ -354,11 +354,11 @@ fn refusal(settings: &ServerSettings, host: &str, certificate: &CertificateInfo,
             "it is valid only from {} UTC. Check the clocks of this system and of the server.",
             certificate.not_before
         ),
-        E::UnknownIssuer if no_names => format!(
+        E::UnknownIssuer | E::BadSignature if no_names => format!(
             "its authority is not trusted, and it has no subjectAltName either, so it would be valid for no host name \
              (Samba's own certificate is like that). {pin}."
         ),
-        E::UnknownIssuer => format!(
+        E::UnknownIssuer | E::BadSignature => format!(
             "its authority is not trusted. Paste the authority's certificate (PEM) into the settings. {pin} instead."
         ),
         other => format!("{other}. {pin}."),
