@@ -15,6 +15,9 @@ use sync_core::pbx::{Applied, CreateTask, ModelEvent, Pbx, Task, TaskOutcome, Up
 use sync_core::person::{Field, Values};
 use tempfile::TempDir;
 
+/// What a list of complaints should be.
+pub(crate) const NOTHING: [&str; 0] = [];
+
 pub(crate) const SECRET: &str = "Kj8sHd72LmQp4Xz9Vb3T";
 
 /// A PBX: its database, media, spool and the place for replaced photos.
@@ -119,7 +122,7 @@ impl Fixture {
         let mut dump = Dump::new();
         for table in names.into_iter().filter(|name| name != "m_PbxSettings") {
             let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).expect("SQL");
-            let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+            let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
             let mut rows = statement.query([]).expect("rows");
             while let Some(row) = rows.next().expect("row") {
                 let cells = columns.iter().enumerate();
@@ -278,7 +281,6 @@ pub(crate) struct RecordingHost {
     pub(crate) refuses: Cell<bool>,
     pub(crate) pauses: RefCell<Vec<u32>>,
     /// Runs in every pause.
-    #[expect(clippy::type_complexity, reason = "one closure in a test")]
     pub(crate) during_pause: RefCell<Option<Box<dyn FnMut()>>>,
 }
 
