@@ -582,7 +582,7 @@ fn a_failed_commit_puts_the_old_photo_back() {
     // In rollback-journal mode a reader lets BEGIN IMMEDIATE pass and makes COMMIT fail with "busy".
     reader.execute_batch("PRAGMA journal_mode = DELETE; BEGIN; SELECT count(*) FROM m_Users;").expect("SQL");
     let before = fixture.dump();
-    let error = fixture.open().apply(&[task.clone()], &RecordingHost::default()).expect_err("locked");
+    let error = fixture.open().apply(std::slice::from_ref(&task), &RecordingHost::default()).expect_err("locked");
     assert!(error.message.contains("10 seconds"), "{error}");
     assert_eq!(fixture.dump(), before);
     assert_eq!(fs::read(fixture.photo_of(113)).expect("photo"), photo(1));
