@@ -98,3 +98,83 @@ impl Drop for Mutex<'_> {
         self.0.end_write();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// A host whose clock stands still.
+    #[derive(Default)]
+    struct StoppedHost {
+        held: Cell<bool>,
+        taken: Cell<u32>,
+        paused: Cell<u32>,
+    }
+
+    impl Host for StoppedHost {
+        fn announce(&self, _events: &str) -> bool {
+            true
+        }
+        fn progress(&self, _json: &str) {}
+        fn begin_write(&self, _timeout_ms: u32) -> bool {
+            self.taken.set(self.taken.get() + 1);
+            self.held.set(true);
+            true
+        }
+        fn end_write(&self) {
+            self.held.set(false);
+        }
+        fn now(&self) -> i64 {
+            0
+        }
+        fn pause(&self, ms: u32) {
+            self.paused.set(self.paused.get() + ms);
+        }
+    }
+
+    fn busy() -> Failure {
+        Failure::Sql(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
+    }
+
+    #[test]
+    fn a_panic_releases_the_mutex_and_rolls_back() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        connection.execute_batch("CREATE TABLE t (x)").expect("SQL");
+        let host = StoppedHost::default();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            write(&mut connection, Path::new("db"), &host, |transaction| -> Result<(), Failure> {
+                transaction.execute("INSERT INTO t VALUES (1)", [])?;
+                panic!("as a test");
+            })
+        }));
+        assert!(result.is_err());
+        assert!(!host.held.get());
+        assert!(connection.is_autocommit());
+        let rows: i64 = connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("SQL");
+        assert_eq!(rows, 0);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_does_not_wait_for_ever() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        let host = StoppedHost::default();
+        let result = write(&mut connection, Path::new("db"), &host, |_| -> Result<(), Failure> { Err(busy()) });
+        assert!(result.expect_err("gave up").message.contains("10 seconds"));
+        assert!((10_000..11_000).contains(&host.paused.get()), "{}", host.paused.get());
+    }
+
+    #[test]
+    fn other_errors_are_not_tried_again() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        let host = StoppedHost::default();
+        let result = write(&mut connection, Path::new("db"), &host, |transaction| -> Result<(), Failure> {
+            transaction.execute("INSERT INTO missing VALUES (1)", [])?;
+            Ok(())
+        });
+        assert!(result.expect_err("fails").message.contains("no such table"));
+        assert_eq!((host.taken.get(), host.held.get()), (1, false));
+    }
+}
