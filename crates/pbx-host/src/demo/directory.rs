@@ -152,21 +152,23 @@ async fn talk(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                stream.write_all(&Response::disconnection(&error.to_string()).encoded()?).await?;
-                stream.shutdown().await?;
+                send(&mut stream, &[Response::disconnection(&error.to_string())]).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
         };
         match session.answer(message) {
             Answer::Close => return Ok(()),
-            Answer::Send(responses) => {
-                let mut bytes = Vec::new();
-                for response in responses {
-                    bytes.extend(response.encoded()?);
-                }
-                stream.write_all(&bytes).await?;
-            }
+            Answer::Disconnect(notice) => return send(&mut stream, &[notice]).await,
+            Answer::Send(responses) => send(&mut stream, &responses).await?,
         }
     }
+}
+
+async fn send(stream: &mut TcpStream, responses: &[Response]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for response in responses {
+        bytes.extend(response.encoded()?);
+    }
+    stream.write_all(&bytes).await
 }

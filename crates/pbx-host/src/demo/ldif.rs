@@ -90,9 +90,10 @@ pub fn parse_ldif(text: &str) -> Result<Vec<Entry>, LdifError> {
 
 /// Writes entries as LDIF. Values that are not plain ASCII are written in base64, long lines are folded at 76 bytes.
 pub fn write_ldif<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
-    let mut text = String::from("version: 1\n");
-    for entry in entries {
-        text.push('\n');
+    // Without a version line, which slapadd does not take.
+    let mut text = String::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { "\n" });
         write_value(&mut text, "dn", entry.dn.as_bytes());
         for attribute in &entry.attributes {
             for value in &attribute.values {

@@ -58,6 +58,8 @@ impl Shared {
 pub(super) enum Answer {
     /// These messages, perhaps none.
     Send(Vec<Response>),
+    /// This message, and the session ends.
+    Disconnect(Response),
     /// The session ends without a word.
     Close,
 }
@@ -136,7 +138,7 @@ impl<'a> Session<'a> {
             ProtocolOp::ExtendedReq(request) => {
                 one(ResponseOp::Extended(self.extended(&request.request_name, &controls)))
             }
-            _ => Answer::Send(vec![Response::disconnection("a response was sent as a request")]),
+            _ => Answer::Disconnect(Response::disconnection("a response was sent as a request")),
         }
     }
 
@@ -199,9 +201,7 @@ impl<'a> Session<'a> {
         let (matching, sent) = match self.paging.take() {
             _ if paged.cookie.is_empty() => (store.search(&base, request.scope, &request.filter, &is_readable), 0),
             Some(paging) if paged.cookie == paging.cookie && paging.request == request => (paging.rest, paging.sent),
-            _ => {
-                return Err(Outcome::new(Code::UnwillingToPerform, "paged results cookie is invalid or old"));
-            }
+            _ => return Err(self.refuse_cookie(&paged.cookie)),
         };
         if paged.size == 0 && !paged.cookie.is_empty() {
             // A page of nothing gives up the rest of the search (RFC 2696, section 3).
@@ -219,6 +219,16 @@ impl<'a> Session<'a> {
         let sent = sent + page.len();
         self.paging = Some(Paging { cookie: cookie.clone(), request, rest: rest.to_vec(), sent });
         Ok(found.with_cookie(cookie))
+    }
+
+    /// OpenLDAP tells a cookie that was given out in this session from one that was not.
+    fn refuse_cookie(&self, cookie: &[u8]) -> Outcome {
+        match cookie.try_into().map(u64::from_be_bytes) {
+            Ok(page) if page <= self.pages => {
+                Outcome::new(Code::UnwillingToPerform, "paged results cookie is invalid or old")
+            }
+            _ => Outcome::new(Code::ProtocolError, "paged results cookie is invalid"),
+        }
     }
 
     /// The server's own entry, which anybody may read (RFC 4512, section 5.1).

@@ -84,7 +84,7 @@ impl Slapd {
             tempfile::Builder::new().prefix("demo-slapd-").tempdir().map_err(system("making a directory"))?;
         let entries = ldif::parse_ldif(ldif)?;
         let suffix = entries.first().map_or("", |entry| entry.dn.as_str());
-        prepare(directory.path(), suffix, ldif, access)?;
+        prepare(directory.path(), suffix, &ldif::write_ldif(&entries), access)?;
         let version = version();
         let mut attempt = 1;
         loop {

@@ -391,6 +391,46 @@ mod tests {
         assert!(numbers.is_sorted_by(|left, right| left < right), "{numbers:?}");
     }
 
+    fn change(operation: ChangeOperation, name: &str, values: &[&str]) -> ModifyRequestChanges {
+        let values = values.iter().map(|value| value.as_bytes().to_vec().into()).collect();
+        let modification = rasn_ldap::PartialAttribute::new(name.into(), rasn::types::SetOf::from_vec(values));
+        ModifyRequestChanges { operation, modification }
+    }
+
+    #[test]
+    fn a_change_is_applied_whole_or_not_at_all() {
+        let mut store =
+            load("dn: ou=a,dc=x\nobjectClass: organizationalUnit\nou: a\ntelephoneNumber: 1\n").expect("LDIF");
+        let dn = Dn::parse("ou=a,dc=x").expect("a DN");
+        let before = store.get(&dn).expect("the entry").clone();
+        for (changes, expected) in [
+            (vec![change(ChangeOperation::Add, "description", &[])], Code::ProtocolError),
+            (vec![change(ChangeOperation::Add, "telephoneNumber", &["2", "3", " 2"])], Code::AttributeOrValueExists),
+            (vec![change(ChangeOperation::Replace, "ou", &["b"])], Code::NamingViolation),
+            (vec![change(ChangeOperation::Delete, "objectClass", &["organizationalUnit"])], Code::ObjectClassViolation),
+            (
+                vec![
+                    change(ChangeOperation::Replace, "telephoneNumber", &["2"]),
+                    change(ChangeOperation::Delete, "telephoneNumber", &["1"]),
+                ],
+                Code::NoSuchAttribute,
+            ),
+        ] {
+            let outcome = store.modify(&dn, &changes, "cn=me", &moment(9)).expect_err("a refusal");
+            assert_eq!(outcome.result_code, expected, "{changes:?}");
+            assert_eq!(store.get(&dn).expect("the entry"), &before);
+        }
+        let swap = [
+            change(ChangeOperation::Delete, "telephoneNumber", &["1"]),
+            change(ChangeOperation::Add, "telephoneNumber", &["2"]),
+        ];
+        store.modify(&dn, &swap, "cn=me", &moment(9)).expect("a change");
+        let after = store.get(&dn).expect("the entry");
+        assert_eq!(after.values("telephoneNumber"), [b"2".to_vec()]);
+        assert_eq!(after.text("modifiersName"), Some("cn=me"));
+        assert!(after.text("entryCSN") > before.text("entryCSN"));
+    }
+
     #[test]
     fn faulty_entries_are_named() {
         for (rest, part) in [

@@ -4,7 +4,7 @@
 use std::io;
 
 use rasn::prelude::*;
-use rasn_ldap::{Controls, LdapMessage, SearchResultEntry};
+use rasn_ldap::{Controls, LdapDn, LdapMessage, LdapString, SearchResultEntry};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The result codes this directory gives (RFC 4511, appendix A; RFC 4528).
@@ -39,8 +39,8 @@ pub(super) enum Code {
 #[derive(AsnType, Encode, Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) result_code: Code,
-    pub(super) matched_dn: OctetString,
-    pub(super) diagnostic_message: OctetString,
+    pub(super) matched_dn: LdapDn,
+    pub(super) diagnostic_message: LdapString,
     #[rasn(tag(10))]
     pub(super) response_name: Option<OctetString>,
     #[rasn(tag(11))]
@@ -52,8 +52,8 @@ impl Outcome {
     pub(super) fn new(result_code: Code, message: impl Into<String>) -> Outcome {
         Outcome {
             result_code,
-            matched_dn: OctetString::from_static(b""),
-            diagnostic_message: message.into().into_bytes().into(),
+            matched_dn: "".into(),
+            diagnostic_message: message.into().into(),
             response_name: None,
             response_value: None,
         }
@@ -61,7 +61,7 @@ impl Outcome {
 
     /// The same result, naming the nearest entry that exists.
     pub(super) fn matched(mut self, dn: &str) -> Outcome {
-        self.matched_dn = dn.as_bytes().to_vec().into();
+        self.matched_dn = dn.into();
         self
     }
 }
@@ -154,4 +154,48 @@ pub(super) async fn read_message(
 
 fn malformed(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rasn_ldap::{ProtocolOp, ResultCode};
+
+    fn read(bytes: &[u8], limit: usize) -> io::Result<Option<LdapMessage>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(read_message(&mut &bytes[..], limit))
+    }
+
+    #[test]
+    fn responses_are_those_of_rfc_4511() {
+        let outcome = Outcome::new(Code::NoSuchObject, "gone").matched("dc=x");
+        let bytes = Response::new(7, ResponseOp::Modify(outcome)).encoded().expect("bytes");
+        let message = read(&bytes, bytes.len()).expect("a message").expect("a message");
+        let ProtocolOp::ModifyResponse(response) = message.protocol_op else { panic!("{message:?}") };
+        assert_eq!(message.message_id, 7);
+        assert_eq!(response.0.result_code, ResultCode::NoSuchObject);
+        assert_eq!((response.0.matched_dn.as_str(), response.0.diagnostic_message.as_str()), ("dc=x", "gone"));
+        let notice = Response::disconnection("why").encoded().expect("bytes");
+        let message = read(&notice, notice.len()).expect("a message").expect("a message");
+        let ProtocolOp::ExtendedResp(response) = message.protocol_op else { panic!("{message:?}") };
+        assert_eq!((message.message_id, response.result_code), (0, ResultCode::ProtocolError));
+        assert_eq!(response.response_name.as_deref(), Some(&b"1.3.6.1.4.1.1466.20036"[..]));
+    }
+
+    #[test]
+    fn assertion_failed_is_encoded_although_the_codec_does_not_know_it() {
+        let outcome = Outcome::new(Code::AssertionFailed, "");
+        let bytes = Response::new(1, ResponseOp::Modify(outcome)).encoded().expect("bytes");
+        assert_eq!(bytes, [0x30, 12, 2, 1, 1, 0x67, 7, 10, 1, 122, 4, 0, 4, 0]);
+    }
+
+    #[test]
+    fn the_end_and_the_limit_are_told_apart() {
+        let bytes = Response::disconnection("why").encoded().expect("bytes");
+        assert!(read(&[], 10).expect("the end").is_none());
+        let kind = |bytes: &[u8], limit| read(bytes, limit).expect_err("an error").kind();
+        assert_eq!(kind(&bytes, bytes.len() - 3), io::ErrorKind::InvalidData);
+        assert_eq!(kind(&bytes[..bytes.len() - 1], 1000), io::ErrorKind::UnexpectedEof);
+        assert_eq!(kind(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], 1000), io::ErrorKind::InvalidData);
+    }
 }
