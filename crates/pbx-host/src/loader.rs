@@ -32,12 +32,12 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file is missing, is no shared library, or lacks a hook.
-    #[error("cannot load the library {path}: {source}; build it, or name it with --library", path = .path.display())]
+    #[error("cannot load the library {path}: {reason}; build it, or name it with --library", path = .path.display())]
     Load {
         /// The file that was tried.
         path: PathBuf,
         /// What the loader said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        reason: String,
     },
     /// The library speaks another version of the ABI.
     #[error(
@@ -251,8 +251,10 @@ fn load(path: &Path) -> Result<Library, Error> {
     unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map_err(|source| load_error(path, source))
 }
 
-fn load_error(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Load { path: path.to_owned(), source: Box::new(source) }
+fn load_error(path: &Path, error: impl std::error::Error + 'static) -> Error {
+    let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let reason = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    Error::Load { path: path.to_owned(), reason }
 }
 
 /// A text as pointer and length; nothing at all as NULL.

@@ -131,7 +131,8 @@ impl Act<'_> {
         let clock = Instant::now();
         let data = self.session.data(&self.session.module.request("sync-ldap-users", server)?)?;
         let rows = data.as_array().map_or(&[][..], Vec::as_slice);
-        let changed = rows.iter().filter(|row| row["usersSyncResult"] == "UPDATED").count();
+        let count = |result: &str| rows.iter().filter(|row| row["usersSyncResult"] == result).count();
+        let (changed, waiting) = (count("UPDATED"), count("CONFLICT"));
         if changed > 0 {
             print!("{}", tables::sync(&data, false));
         }
@@ -145,6 +146,9 @@ impl Act<'_> {
             &format!("A second synchronisation compared {read}: everything is up to date, nothing was written."),
             clock,
         );
+        if waiting > 0 {
+            println!("Still waiting for a decision: {}.", tables::people(waiting));
+        }
         let clock = Instant::now();
         let tick = self.session.data(&self.session.module.worker_tick()?)?;
         ensure!(self.announced.count() == before, "the worker tick changed something although nothing was due");

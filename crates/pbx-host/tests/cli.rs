@@ -5,10 +5,11 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::FakeLibrary;
 use tempfile::TempDir;
 
@@ -147,4 +148,80 @@ fn wrong_calls_are_told_apart_from_the_librarys_statuses() {
     let output = setup.run(&["--library", "/nonexistent.so", "status"], "");
     assert_eq!(output.status.code(), Some(70));
     assert!(err(&output).contains("/nonexistent.so"), "{}", err(&output));
+}
+
+/// Canned answers for the demo; `result` is that of every synchronisation.
+fn demo_answers(result: &str) -> Setup {
+    let row = r#""name":"李小龙","number":"205","mobile":"","email":"li@example.test""#;
+    let change = r#"{"side":"directory","field":"number","old":"","new":"205","outcome":"done"}"#;
+    let preview = format!(
+        r#"{{"coverage":"full","counts":{{"create":1}},"people":[{{{row},"action":"create","changes":[{change}],"conflicts":[],"notes":[]}}]}}"#
+    );
+    let sync =
+        format!(r#"[{{{row},"action":"create","usersSyncResult":"{result}","changes":[{change}],"reason":""}}]"#);
+    let steps = r#"{"steps":[{"step":"reach","ok":true,"text":"reached"}]}"#;
+    Setup::new(&[
+        ("preview-sync", &preview),
+        ("sync-ldap-users", &sync),
+        ("test-connection", steps),
+        ("get-server-conflicts", "[]"),
+    ])
+}
+
+#[test]
+fn the_demo_tells_its_steps_in_order() {
+    let setup = demo_answers("SKIPPED");
+    let keep = setup.path().join("kept");
+    let keep = keep.to_str().unwrap();
+    let output = setup.run(&["demo", "--once", "--directory=embedded", "--keep", keep], "");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let text = out(&output);
+    let mut from = 0;
+    for part in [
+        "1. A PBX and a directory",
+        "2. The module",
+        "3. The connection",
+        "✓ reached",
+        "4. Preview",
+        "New employees",
+        "李小龙",
+        "5. Synchronisation",
+        "All well",
+        "Values written back to the directory: 1.",
+        "6. What waits",
+        "Nothing waits for a decision.",
+        "7. Once more",
+        "1 person: everything is up to date",
+        "Everything is kept in",
+    ] {
+        from += text[from..].find(part).unwrap_or_else(|| panic!("{part:?} is missing after {from} in\n{text}"));
+    }
+    assert!(fs::metadata(Path::new(keep).join("mikopbx.db")).unwrap().len() > 0);
+    let again = setup.run(&["demo", "--once", "--directory=embedded", "--keep", keep], "");
+    assert!(err(&again).contains("is not empty"), "{}", err(&again));
+}
+
+#[test]
+fn the_demo_fails_when_the_second_synchronisation_changes_something() {
+    let output = demo_answers("UPDATED").run(&["demo", "--once", "--directory=embedded"], "");
+    assert_eq!(output.status.code(), Some(70));
+    assert!(err(&output).contains("the second synchronisation changed 1 person"), "{}", err(&output));
+}
+
+#[test]
+fn ctrl_c_stops_the_server_cleanly() {
+    let setup = Setup::new(&[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pbx-host"))
+        .args(["--module-dir=.", "--pbx-database=x", "--media-dir=.", "serve", "--listen=127.0.0.1:0", "--tick=1"])
+        .arg("--public")
+        .arg(setup.path())
+        .env("LDAP_SYNC_LIBRARY", setup.library.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("The page is on http://127.0.0.1:"), "{line}");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
