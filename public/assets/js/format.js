@@ -16,6 +16,13 @@ export function moment(ms) {
   return h('time', { datetime: date.toISOString() }, text);
 }
 
+/** The date of `ms` (Unix milliseconds) as a `<time>` element. */
+export function day(ms) {
+  if (!ms) return h('span', {}, '–');
+  const date = new Date(ms);
+  return h('time', { datetime: date.toISOString() }, date.toLocaleDateString(currentLanguage(), { dateStyle: 'medium' }));
+}
+
 /** How far `ms` is from now: "5 minutes ago", "in 3 minutes". */
 export function relative(ms) {
   const distance = ms - Date.now();
@@ -70,6 +77,15 @@ export function changeLine(change) {
       h('span', { 'aria-hidden': 'true', class: 'ls-arrow' }, ' → '), srOnly(t('change.to')),
       fieldValue(change.field, change.new)),
     change.why && h('span', { class: 'ls-why' }, ' ', val(change.why)));
+}
+
+/** A person's name with number, mobile and e-mail beneath it. */
+export function personCell(person) {
+  const contact = [person.number, person.mobile, person.email].filter(Boolean);
+  return [
+    h('strong', { class: 'ls-name' }, val(person.name || '–')),
+    h('div', { class: 'ls-muted' }, contact.map((value, index) => [index > 0 && ' · ', val(value)])),
+  ];
 }
 
 /** A coloured word for a state; the word carries the meaning, the colour repeats it. */

@@ -60,7 +60,8 @@ class App {
     try {
       this.actions = new Set((await call('get-actions')).data);
     } catch (error) {
-      fill(this.root, errorMessage(error, { retry: () => this.start() }));
+      fill(this.main, h('h1', { class: 'ui header ls-start' }, t('page.title')), errorMessage(error, { retry: () => this.start() }));
+      fill(this.root, this.main);
       return;
     }
     this.tabs = TABS.filter(([, , action]) => this.can(action)).map(([name, path]) => (

@@ -32,6 +32,12 @@ export class StatusWatch {
     return this.pending;
   }
 
+  /** Asks again after a change; an answer already on its way may be older than the change. */
+  async reload() {
+    await this.pending;
+    return this.refresh();
+  }
+
   async ask() {
     try {
       this.data = (await call('get-status')).data;

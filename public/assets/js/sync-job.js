@@ -38,7 +38,7 @@ export class SyncJob {
       else this.become('failed', { error });
     } finally {
       this.status.expectingRun -= 1;
-      this.status.refresh();
+      this.status.reload();
     }
   }
 

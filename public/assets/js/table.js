@@ -6,7 +6,7 @@ import { t } from './i18n.js';
 const PAGE_SIZES = [25, 50, 100];
 
 /**
- * The frame of a table. `columns`: `{ id, label, cell(row), sortable, narrow }`. `sort` is `{ column, descending }`.
+ * The frame of a table. `columns`: `{ id, label, cell(row), sortable, narrow, wide }`. `sort` is `{ column, descending }`.
  * Narrow screens stack the cells with their labels; the ARIA roles keep it a table for screen readers then.
  * Answers the element and `show(rows, sort)`.
  */
@@ -19,7 +19,7 @@ export function plainTable({ caption, columns, onSort }) {
     return h('th', { scope: 'col', role: 'columnheader', class: column.narrow && 'collapsing' }, content);
   });
   const body = h('tbody', { role: 'rowgroup' });
-  const table = h('table', { class: 'ui very basic selectable table ls-table', role: 'table' },
+  const table = h('table', { class: 'ui very basic selectable unstackable table ls-table', role: 'table' },
     h('caption', { class: 'ls-sr' }, caption),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads)), body);
 
@@ -36,9 +36,14 @@ export function plainTable({ caption, columns, onSort }) {
 
 /** A cell; one without a value is marked, since a narrow screen has no use for its label. */
 function cell(column, row) {
-  const element = h('td', { role: 'cell', dataset: { label: column.label || '' }, class: column.narrow && 'collapsing' }, column.cell(row));
+  const element = h('td', { role: 'cell', dataset: { label: column.label || '' }, class: cellClass(column) }, column.cell(row));
   element.classList.toggle('ls-no-value', ['', '–'].includes(element.textContent));
   return element;
+}
+
+function cellClass(column) {
+  if (column.narrow) return 'collapsing';
+  return column.wide && 'ls-wide';
 }
 
 /** Page buttons and the number of rows on a page. `onChange(page, perPage)`; `show(total, page, perPage)`. */

@@ -3,7 +3,7 @@
 import { call } from '../api.js';
 import { fill, h, uniqueId, val, withBusy } from '../dom.js';
 import { badge, duration, moment, relative } from '../format.js';
-import { t, tOr } from '../i18n.js';
+import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, message } from '../messages.js';
 import { isRunning, serverTitle } from '../status.js';
 import { SyncJob } from '../sync-job.js';
@@ -54,7 +54,7 @@ function cardFacts(server) {
     : [h('div', { class: 'ls-fact-main' }, t('run.noNext')),
       h('div', { class: 'ls-fact-more' }, server.autosync ? t('run.noNextManual') : t('run.noNextOff'))];
   return [
-    fact(t('fact.people'), h('div', { class: 'ls-fact-number' }, Number(server.syncedEmployees || 0).toLocaleString())),
+    fact(t('fact.people'), h('div', { class: 'ls-fact-number' }, Number(server.syncedEmployees || 0).toLocaleString(currentLanguage()))),
     fact(t('fact.last'), last),
     fact(t('fact.next'), next),
   ];
@@ -85,8 +85,8 @@ function autosyncSwitch(app, id, problem) {
       input.checked = !wanted;
       fill(problem, errorMessage(error, { title: t('autosync.failed') }));
     }
+    await app.status.reload();
     saving = false;
-    app.status.refresh();
   });
   const element = h('div', { class: 'ui toggle checkbox ls-autosync' }, input, h('label', { for: inputId }, t('autosync.label')));
   return {

@@ -35,7 +35,8 @@ export function showConflicts(app, place, signal) {
     }, t('conflicts.deleteAll'));
     return h('section', { class: 'ls-section' },
       h('div', { class: 'ls-section-head' },
-        named ? h('h2', { class: 'ui header' }, val(serverTitle(server))) : h('span', { class: 'ls-summary' }, t('conflicts.count', { count: rows.length })),
+        named ? h('h2', { class: 'ui header' }, val(serverTitle(server)))
+          : h('span', { class: 'ls-summary' }, t('conflicts.count', { count: rows.length })),
         all),
       dataTable({
         caption: t('conflicts.title'),

@@ -3,7 +3,7 @@
 import { call } from '../api.js';
 import { fill, h, srOnly, val } from '../dom.js';
 import { fieldName } from '../format.js';
-import { t, tOr } from '../i18n.js';
+import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, loading } from '../messages.js';
 import { rememberPin } from './settings-draft.js';
 
@@ -76,7 +76,7 @@ function certificateDetails(step, trust) {
 function dateText(time) {
   if (!time) return '';
   const date = new Date(typeof time === 'number' ? time : String(time));
-  return Number.isNaN(date.getTime()) ? String(time) : date.toLocaleDateString(document.documentElement.lang || undefined, { dateStyle: 'medium' });
+  return Number.isNaN(date.getTime()) ? String(time) : date.toLocaleDateString(currentLanguage(), { dateStyle: 'medium' });
 }
 
 function attributeRights(attributes) {

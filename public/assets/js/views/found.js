@@ -40,7 +40,7 @@ function peopleTable(people) {
       rows: people,
       columns: [
         { ...text('name'), cell: (person) => h('strong', { class: 'ls-name' }, val(person.name || '–')) },
-        text('number', true), text('mobile', true), text('email'),
+        text('number', true), text('mobile', true), { ...text('email'), wide: true },
         {
           id: 'account', label: t('found.account'), narrow: true,
           cell: (person) => (isDisabled(person) ? badge('warn', t('found.disabled')) : badge('good', t('found.active'))),

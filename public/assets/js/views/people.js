@@ -2,8 +2,8 @@
 
 import { call } from '../api.js';
 import { fill, h, uniqueId, val } from '../dom.js';
-import { badge, moment } from '../format.js';
-import { t, tOr } from '../i18n.js';
+import { badge, day } from '../format.js';
+import { currentLanguage, t, tOr } from '../i18n.js';
 import { emptyState, errorMessage } from '../messages.js';
 import { serverTitle } from '../status.js';
 import { pager, plainTable, searchBox } from '../table.js';
@@ -47,7 +47,7 @@ export function peopleSection(app, servers, signal) {
       change({ page: 1 });
       return;
     }
-    count.textContent = data.total.toLocaleString();
+    count.textContent = data.total.toLocaleString(currentLanguage());
     if (data.total === 0) {
       fill(result, state.search ? nobodyMatches() : nobodyYet(app, servers));
       return;
@@ -75,12 +75,12 @@ function columns(servers) {
   });
   return [
     { ...text('name'), cell: (person) => h('strong', { class: 'ls-name' }, val(person.name || '–')) },
-    text('number', true), text('mobile', true), text('email'),
+    text('number', true), text('mobile', true), { ...text('email'), wide: true },
     servers.length > 1 && {
       id: 'serverId', label: t('people.server'), cell: (person) => val(titles.get(String(person.serverId)) || '–'),
     },
     { id: 'state', label: t('people.state'), sortable: true, narrow: true, cell: (person) => personState(person.state) },
-    { id: 'since', label: t('people.since'), sortable: true, narrow: true, cell: (person) => moment(person.since) },
+    { id: 'since', label: t('people.since'), sortable: true, narrow: true, cell: (person) => day(person.since) },
   ].filter(Boolean);
 }
 

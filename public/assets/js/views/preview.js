@@ -2,7 +2,7 @@
 
 import { call } from '../api.js';
 import { fill, h, val, withBusy } from '../dom.js';
-import { badge, changeLine, fieldName, fieldValue, sideName } from '../format.js';
+import { badge, changeLine, fieldName, fieldValue, personCell, sideName } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { dataTable } from '../table.js';
@@ -101,9 +101,7 @@ function planColumns() {
     {
       id: 'name', label: t('preview.person'),
       cell: (row) => [
-        h('strong', { class: 'ls-name' }, val(row.name || '–')),
-        h('div', { class: 'ls-muted ls-contact' }, [row.number, row.mobile, row.email].filter(Boolean)
-          .map((value, index) => [index > 0 && ' · ', val(value)])),
+        personCell(row),
         row.matchedBy && h('div', { class: 'ls-muted' }, t('preview.matchedBy', { field: tOr(`match.${row.matchedBy}`, fieldName(row.matchedBy)) })),
       ],
     },

@@ -44,7 +44,10 @@ function runTable(app, runs, named) {
     { id: 'took', label: t('runs.took'), narrow: true, cell: (run) => (run.endedAt ? duration(run.endedAt - run.startedAt) : '–') },
     app.can('get-run') && {
       id: 'details', label: '', narrow: true,
-      cell: (run) => h('a', { class: 'ui small basic button', href: `#/runs/${encodeURIComponent(run.runId)}`, 'aria-label': `${t('runs.details')}, ${moment(run.startedAt).textContent}` }, t('runs.details')),
+      cell: (run) => h('a', {
+        class: 'ui small basic button', href: `#/runs/${encodeURIComponent(run.runId)}`,
+        'aria-label': `${t('runs.details')}, ${moment(run.startedAt).textContent}`,
+      }, t('runs.details')),
     },
   ].filter(Boolean);
   return dataTable({

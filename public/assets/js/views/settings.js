@@ -40,10 +40,10 @@ class SettingsForm {
   }
 
   show() {
-    const draft = this.app.drafts.has(this.key);
+    this.draftNote = this.app.drafts.has(this.key) ? message('info', t('form.draftTitle'), [t('form.draftText')]) : h('div', {});
     const save = h('button', { type: 'submit', class: 'ui primary button' }, t('button.save'));
     const form = h('form', { class: 'ui form ls-form', novalidate: true, autocomplete: 'off' },
-      this.serverFields(), this.signInFields(), this.searchFields(), this.attributeFields(), this.behaviourFields(),
+      this.draftNote, this.serverFields(), this.signInFields(), this.searchFields(), this.attributeFields(), this.behaviourFields(),
       this.problem, this.testPlace,
       h('div', { class: 'ls-actions ls-form-actions' }, save, this.testButton(), this.discardButton(), this.unsaved));
     form.addEventListener('submit', (event) => {
@@ -52,8 +52,7 @@ class SettingsForm {
     });
     fill(this.panel,
       h(this.server ? 'h2' : 'h1', { class: 'ui header' }, t(this.server ? 'action.settings' : 'server.add')),
-      this.result, draft && message('info', t('form.draftTitle'), [t('form.draftText')]),
-      form, this.server && this.app.can('delete-server') && this.deleteSection());
+      this.result, form, this.server && this.app.can('delete-server') && this.deleteSection());
     this.refresh();
   }
 
@@ -186,6 +185,7 @@ class SettingsForm {
     if (dirty) this.app.drafts.set(this.key, this.values);
     else this.app.drafts.delete(this.key);
     this.discard.hidden = !dirty;
+    if (!dirty) this.draftNote.hidden = true;
     this.unsaved.textContent = dirty ? t('form.unsaved') : '';
   }
 
@@ -231,7 +231,7 @@ class SettingsForm {
       const { data, info } = await call('config-save', toBody(sent));
       this.app.drafts.delete(this.key);
       this.app.announce(t('form.saved'));
-      await this.app.status.refresh();
+      await this.app.status.reload();
       if (this.signal.aborted) return;
       if (this.server) this.showSaved(data, info);
       else this.app.go(`servers/${encodeURIComponent(data.id)}/${this.app.can('test-connection') ? 'test' : 'settings'}`);
@@ -310,7 +310,7 @@ class SettingsForm {
       this.app.drafts.delete(this.key);
       this.app.jobs.delete(String(this.server.id));
       this.app.announce(t('server.deleted'));
-      await this.app.status.refresh();
+      await this.app.status.reload();
       this.app.go('');
     });
     return h('section', { class: 'ls-section ls-danger' }, h('h3', { class: 'ui header' }, t('server.delete')),

@@ -1,7 +1,7 @@
 // A synchronisation started here: that it runs, then what it did for each person.
 
 import { fill, h, val } from '../dom.js';
-import { badge, changeLine } from '../format.js';
+import { badge, changeLine, personCell } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { isRunning } from '../status.js';
@@ -69,14 +69,12 @@ function resultTable(app, rows) {
 
 function resultColumns() {
   const kinds = { UPDATED: 'info', SKIPPED: 'quiet', CONFLICT: 'warn' };
-  const text = (id, narrow) => ({ id, label: t(`field.${id}`), narrow, cell: (row) => (row[id] ? val(row[id]) : '–') });
   return [
     {
       id: 'result', label: t('sync.result'), narrow: true,
       cell: (row) => badge(kinds[row.usersSyncResult] || 'quiet', tOr(`result.${row.usersSyncResult}`, row.usersSyncResult)),
     },
-    { ...text('name'), cell: (row) => h('strong', { class: 'ls-name' }, val(row.name || '–')) },
-    text('number', true), text('mobile', true), text('email'),
+    { id: 'name', label: t('preview.person'), cell: personCell },
     {
       id: 'what', label: t('sync.what'),
       cell: (row) => [
