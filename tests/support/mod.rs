@@ -7,6 +7,7 @@
 pub(crate) mod build;
 pub(crate) mod directory;
 pub(crate) mod employee_check;
+pub(crate) mod first_sync;
 pub(crate) mod host;
 pub(crate) mod pbx;
 pub(crate) mod people;

@@ -9,20 +9,21 @@ use std::time::Duration;
 
 use crate::support::wait_until;
 
-/// Arguments: log file, pid file, a shell text that cleans up, then the server's command. The keeper leads a process
+/// Arguments: the directory of the server's files, a shell text that cleans up elsewhere, then the server's command. The keeper leads a process
 /// group of its own, so that signalling the group reaches the server and all its children and nobody else.
 const KEEPER: &str = r#"
-log=$1 pidfile=$2 cleanup=$3
-shift 3
-"$@" </dev/null >"$log" 2>&1 &
+home=$1 cleanup=$2
+shift 2
+"$@" </dev/null >"$home/server.log" 2>&1 &
 server=$!
-echo "$server" >"$pidfile"
+echo "$server" >"$home/keeper.pid"
 read -r _
 trap '' TERM
 kill -TERM 0
 ( sleep 10; kill -KILL "$server" ) 2>/dev/null &
 wait "$server" 2>/dev/null
 eval "$cleanup"
+rm -rf -- "$home"
 kill -KILL 0
 "#;
 
@@ -35,12 +36,13 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts `server`; its files stand in `directory`. `cleanup` runs in a shell after it ended.
+    /// Starts `server`; its files stand in `directory`, which is
+    /// removed after it ended. `cleanup` runs in a shell before that.
     pub(crate) fn start(directory: &Path, server: &Command, cleanup: &str) -> Guard {
         let log = directory.join("server.log");
         let pid_file = directory.join("keeper.pid");
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "keeper"]).arg(&log).arg(&pid_file).arg(cleanup);
+        command.args(["-c", KEEPER, "keeper"]).arg(directory).arg(cleanup);
         command.arg(server.get_program()).args(server.get_args());
         for (name, value) in server.get_envs() {
             command.env(name, value.unwrap_or_default());
