@@ -81,7 +81,10 @@ const FAULTS: &[(&str, &str)] = &[
     ("update m_Sip set secret = '12345'", "MikoPBX refuses"),
     ("update m_Sip set secret = 'aaaaaaaa'", "scores"),
     ("update m_Sip set secret = ''", "0 bytes"),
-    ("insert into m_Sip (uniqid, disabled, extension, type) values ('SIP-PHONE-206AE18E', '0', '77', 'friend')", "uniqid"),
+    (
+        "insert into m_Sip (uniqid, disabled, extension, type) values ('SIP-PHONE-206AE18E', '0', '77', 'friend')",
+        "uniqid",
+    ),
     ("insert into m_Sip (uniqid, disabled, extension, type) values ('SIP-PHONE-206AE18F', '0', '77', 'peer')", "77"),
     ("delete from m_ExternalPhones", "0 rows of m_ExternalPhones"),
     ("update m_ExternalPhones set dialstring = ''", "dialstring"),
@@ -145,8 +148,10 @@ fn differences_name_rows_columns_and_events() {
     pbx.execute("delete from m_ExternalPhones", &[]);
     pbx.execute("insert into m_Extensions (id, number) values (500, '300')", &[]);
     let after = pbx.dump();
-    let events: Vec<String> =
-        expected_events(&before, &after).into_iter().map(|(model, id, action)| format!("{model} {id} {action}")).collect();
+    let events: Vec<String> = expected_events(&before, &after)
+        .into_iter()
+        .map(|(model, id, action)| format!("{model} {id} {action}"))
+        .collect();
     assert_eq!(events, ["Extensions 500 afterSave", "ExternalPhones 9 afterDelete", "Users 113 afterSave"]);
     let changed = differences(&before, &after).into_iter().find(|difference| difference.table == "m_Users");
     let changed = changed.expect("a difference in m_Users");

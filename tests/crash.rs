@@ -25,7 +25,8 @@ fn killed_at_every_callback() {
     for callback in 1..=MOST_CALLBACKS {
         let scene = template.scene();
         let mut plugin = scene.world.installation.start_with_fault(callback);
-        let answer = plugin.try_call(&json!({"hook": "request", "action": "sync-ldap-users", "body": {"id": template.id}}));
+        let answer =
+            plugin.try_call(&json!({"hook": "request", "action": "sync-ldap-users", "body": {"id": template.id}}));
         let ended = wait_until(std::time::Duration::from_secs(1), || !plugin.running());
         if answer.is_some() && !ended {
             assert!(callback > 20, "the whole run made only {callback} callbacks; was nothing counted?");
@@ -116,9 +117,15 @@ impl Scene {
         let employees = self.world.pbx().employees();
         let numbers = template.server.by_login("telephoneNumber");
         for person in &template.people {
-            let found: Vec<_> = employees.iter().filter(|row| row.email == person.mail || row.name == person.name).collect();
+            let found: Vec<_> =
+                employees.iter().filter(|row| row.email == person.mail || row.name == person.name).collect();
             assert_eq!(found.len(), 1, "killed at {when}, {} is {found:?}", person.name);
-            assert_eq!(numbers[&person.login], [found[0].number.clone()], "killed at {when}: both sides of {}", person.name);
+            assert_eq!(
+                numbers[&person.login],
+                [found[0].number.clone()],
+                "killed at {when}: both sides of {}",
+                person.name
+            );
             assert!(!found[0].mobile.is_empty(), "killed at {when}: {} has no mobile", person.name);
         }
         assert_eq!(employees.len(), template.world.pbx().employees().len() + template.people.len(), "killed at {when}");

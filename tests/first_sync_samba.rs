@@ -64,7 +64,8 @@ fn a_certificate_without_names_is_shown_and_can_be_pinned() {
 
     let shown = plugin.request("test-connection", settings.clone()).body.to_string();
     let fingerprint = shown.split(|character: char| !character.is_ascii_hexdigit()).find(|word| word.len() == 64);
-    settings["pinnedCertificate"] = json!(fingerprint.unwrap_or_else(|| panic!("no SHA-256 of the certificate in {shown}")));
+    settings["pinnedCertificate"] =
+        json!(fingerprint.unwrap_or_else(|| panic!("no SHA-256 of the certificate in {shown}")));
     let id = plugin.save_server(&settings);
     assert_eq!(preview(&mut plugin, &id)["counts"]["create"], json!(2));
 }

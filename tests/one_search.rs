@@ -25,8 +25,13 @@ fn a_thousand_unchanged_people_cost_one_search_and_no_query_each() {
     let searches = log.lines().filter(|line| line.contains("search of ")).collect::<Vec<_>>();
     assert_eq!(searches.len(), 1, "the searches of a run over unchanged people: {searches:#?}");
     for person in people.iter().step_by(97) {
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&person.login) || line.contains(&person.mail)).collect();
+        let lines: Vec<&str> =
+            log.lines().filter(|line| line.contains(&person.login) || line.contains(&person.mail)).collect();
         assert!(lines.is_empty(), "the run asked about {}: {lines:#?}", person.name);
     }
-    assert!(log.lines().count() < 200, "the log of an unchanged run grows with the people: {} lines", log.lines().count());
+    assert!(
+        log.lines().count() < 200,
+        "the log of an unchanged run grows with the people: {} lines",
+        log.lines().count()
+    );
 }

@@ -4,9 +4,13 @@ mod support;
 
 use serde_json::{Value, json};
 use support::host::Plugin;
+use support::pbx::EmployeeRow;
 use support::people::{Someone, crowd};
 use support::servers::slapd::{self, Slapd};
 use support::world::{World, count, row, sync};
+
+/// One value of an employee.
+type Column = fn(&EmployeeRow) -> &String;
 
 /// A PBX in step with a directory of some people.
 struct InStep {
@@ -53,7 +57,7 @@ fn one_changed_value_changes_one_person() {
     let Some(mut both) = InStep::make() else { return };
     let login = "person00003";
     let name = both.people[2].name.clone();
-    let changes: [(&str, &str, fn(&support::pbx::EmployeeRow) -> &String, &str); 5] = [
+    let changes: [(&str, &str, Column, &str); 5] = [
         ("mail", "new.address@example.test", |row| &row.email, "new.address@example.test"),
         ("mobile", "+7 926 765-43-21", |row| &row.mobile, "79267654321"),
         ("telephoneNumber", "377", |row| &row.number, "377"),
@@ -84,10 +88,14 @@ fn two_people_swap_numbers_mobiles_and_addresses_in_one_run() {
     }
     both.sync_changes(2);
     let (is_one, is_two) = (both.world.pbx().employee(was_one.user_id), both.world.pbx().employee(was_two.user_id));
-    let swapped = |row: &support::pbx::EmployeeRow| (row.number.clone(), row.mobile.clone(), row.email.clone());
+    let swapped = |row: &EmployeeRow| (row.number.clone(), row.mobile.clone(), row.email.clone());
     assert_eq!(swapped(&is_one), swapped(&was_two));
     assert_eq!(swapped(&is_two), swapped(&was_one));
-    assert_eq!((&is_one.name, &is_one.sip_uniqid), (&was_one.name, &was_one.sip_uniqid), "the phone stays the person's");
+    assert_eq!(
+        (&is_one.name, &is_one.sip_uniqid),
+        (&was_one.name, &was_one.sip_uniqid),
+        "the phone stays the person's"
+    );
 }
 
 #[test]

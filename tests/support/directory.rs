@@ -34,7 +34,11 @@ impl Kind {
     }
 
     fn user_filter(self) -> &'static str {
-        if self == Kind::ActiveDirectory { "(&(objectClass=user)(objectCategory=PERSON))" } else { "(objectClass=inetOrgPerson)" }
+        if self == Kind::ActiveDirectory {
+            "(&(objectClass=user)(objectCategory=PERSON))"
+        } else {
+            "(objectClass=inetOrgPerson)"
+        }
     }
 }
 
@@ -94,14 +98,23 @@ impl Directory {
     /// Everything below the subtree of the people, with the operational attributes that move when an entry changes.
     pub(crate) fn dump(&self) -> Dump {
         let marks = ["*", "entryCSN", "modifyTimestamp", "uSNChanged"];
-        let text = run(self.tool("ldapsearch").args(["-LLL", "-o", "ldif-wrap=no", "-E", "pr=1000/noprompt", "-b"]).arg(&self.people).args(marks));
+        let text = run(self
+            .tool("ldapsearch")
+            .args(["-LLL", "-o", "ldif-wrap=no", "-E", "pr=1000/noprompt", "-b"])
+            .arg(&self.people)
+            .args(marks));
         parse(&text)
     }
 
     /// The values of one attribute of one person, as text, sorted.
     pub(crate) fn values(&self, login: &str, attribute: &str) -> Vec<String> {
         let filter = format!("(|(uid={login})(sAMAccountName={login}))");
-        let text = run(self.tool("ldapsearch").args(["-LLL", "-o", "ldif-wrap=no", "-b"]).arg(&self.people).arg(filter).arg(attribute));
+        let text = run(self
+            .tool("ldapsearch")
+            .args(["-LLL", "-o", "ldif-wrap=no", "-b"])
+            .arg(&self.people)
+            .arg(filter)
+            .arg(attribute));
         let entries = parse(&text);
         assert_eq!(entries.len(), 1, "{login} should stand in the directory exactly once: {entries:?}");
         let values = entries.into_values().next().and_then(|mut entry| entry.remove(&attribute.to_ascii_lowercase()));

@@ -104,9 +104,8 @@ impl Check<'_> {
         if !untyped.is_empty() {
             self.add(&who, "m_Extensions.userid is stored as text, MikoPBX's ORM fails on it".to_owned());
         }
-        let of_type = |kind: &str| -> Vec<Row> {
-            extensions.iter().filter(|row| text(row, "type") == kind).cloned().collect()
-        };
+        let of_type =
+            |kind: &str| -> Vec<Row> { extensions.iter().filter(|row| text(row, "type") == kind).cloned().collect() };
         let (internal, external) = (of_type("SIP"), of_type("EXTERNAL"));
         if internal.len() != 1 || external.len() > 1 || internal.len() + external.len() != extensions.len() {
             let kinds: Vec<String> = extensions.iter().map(|row| text(row, "type")).collect();
@@ -205,7 +204,10 @@ impl Check<'_> {
             let targets: BTreeSet<String> =
                 ["forwarding", "forwardingonbusy", "forwardingonunavailable"].map(|column| text(row, column)).into();
             if targets.len() > 1 || targets.iter().any(|target| !target.is_empty() && target != mobile) {
-                self.add(who, format!("forwardings of a fresh employee are {targets:?}, expected none or all to {mobile:?}"));
+                self.add(
+                    who,
+                    format!("forwardings of a fresh employee are {targets:?}, expected none or all to {mobile:?}"),
+                );
             }
         }
     }
@@ -285,7 +287,8 @@ impl Check<'_> {
         let names: BTreeSet<String> = users.iter().map(|(_, user)| text(user, "username")).collect();
         let mut secrets = BTreeSet::new();
         let peers = self.table("m_Sip").into_iter().filter(|(_, row)| names.contains(&text(row, "description")));
-        let again: Vec<String> = peers.filter(|(_, row)| !secrets.insert(text(row, "secret"))).map(|(id, _)| id).collect();
+        let again: Vec<String> =
+            peers.filter(|(_, row)| !secrets.insert(text(row, "secret"))).map(|(id, _)| id).collect();
         for id in again {
             self.found.push(format!("m_Sip {id} has the SIP secret of another employee"));
         }
@@ -416,7 +419,8 @@ fn secret_score(secret: &str) -> i32 {
     score -= if characters.windows(3).any(|three| three[0] == three[1] && three[1] == three[2]) { 10 } else { 0 };
     let small = secret.to_lowercase();
     let backwards: String = small.chars().rev().collect();
-    let runs = ["qwerty", "asdfgh", "zxcvbn", "12345", "23456", "34567", "45678", "56789", "abcde", "bcdef", "cdefg", "defgh"];
+    let runs =
+        ["qwerty", "asdfgh", "zxcvbn", "12345", "23456", "34567", "45678", "56789", "abcde", "bcdef", "cdefg", "defgh"];
     score -= if runs.iter().any(|run| small.contains(run) || backwards.contains(run)) { 10 } else { 0 };
     score -= if has("^[A-Za-z]*$") && length < 10 { 15 } else { 0 };
     score.clamp(0, 100)

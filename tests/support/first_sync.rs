@@ -30,14 +30,23 @@ pub(crate) fn awkward_people(pbx: &Pbx) -> Vec<(Someone, Fate)> {
     let queue = queue_number(pbx);
     let abroad = format!("+7 {}", &james.mobile[1..]);
     vec![
-        (Someone::new("anna", "Анна Ёлкина-Щукина").mail("anna@example.test").mobile("+7 (903) 111-22-33").with_photo(), Fate::Created),
+        (
+            Someone::new("anna", "Анна Ёлкина-Щукина")
+                .mail("anna@example.test")
+                .mobile("+7 (903) 111-22-33")
+                .with_photo(),
+            Fate::Created,
+        ),
         (Someone::new("sean", "Seán O'Brien").mail("sean.o'brien@example.test"), Fate::Created),
         (Someone::new("wang", "王小明").mail("wang@example.test").mobile("+86 138 0013 8000"), Fate::Created),
         (Someone::new("ivan1", "Иван Петров").mail("ivan1@example.test"), Fate::Created),
         (Someone::new("ivan2", "Иван Петров").mail("ivan2@example.test"), Fate::Created),
         (Someone::new("plain", "Nothing But A Name"), Fate::Created),
         (Someone::new("wanda", "Wanda Wanted").mail("wanda@example.test").number("250"), Fate::CreatedAs("250")),
-        (Someone::new("outside", "Otto Outside").mail("otto@example.test").number("+7 495 123-45-67"), Fate::CreatedKeepingDirectory),
+        (
+            Someone::new("outside", "Otto Outside").mail("otto@example.test").number("+7 495 123-45-67"),
+            Fate::CreatedKeepingDirectory,
+        ),
         (Someone::new("queue", "Quentin Queue").mail("quentin@example.test").number(&queue), Fate::Conflict),
         (Someone::new("james", &james.name).mail("james@example.test").mobile(&abroad), Fate::Adopted(110)),
         (Someone::new("melanie1", &melanie.name), Fate::Conflict),
@@ -63,7 +72,8 @@ pub(crate) fn tell(world: &World, directory: &Directory, people: &[(Someone, Fat
     directory_holds_the_numbers(world, directory, people, &before);
     the_adopted_employee_is_the_same(world, directory, people);
     photos_are_files(world.pbx(), people);
-    conflicts_have_reasons(&plugin.request("get-server-conflicts", json!({"id": id})).list().to_vec(), people);
+    let conflicts = plugin.request("get-server-conflicts", json!({"id": id}));
+    conflicts_have_reasons(conflicts.list(), people);
 
     world.installation.forget();
     let after = world.sides(directory);
@@ -101,7 +111,8 @@ fn preview_names_every_fate(plan: &Value, people: &[(Someone, Fate)]) {
         *shown.entry((words("name"), words("action"))).or_default() += 1;
     }
     assert_eq!(shown, expected);
-    let total = |action: &str| expected.iter().filter(|((_, name), _)| *name == action).map(|(_, count)| count).sum::<usize>();
+    let total =
+        |action: &str| expected.iter().filter(|((_, name), _)| *name == action).map(|(_, count)| count).sum::<usize>();
     for (key, action) in [("create", "create"), ("adopt", "adopt"), ("conflict", "conflict")] {
         assert_eq!(plan["counts"][key], json!(total(action)), "{}", plan["counts"]);
     }
@@ -118,7 +129,8 @@ fn rows_tell_every_fate(rows: &[Value], people: &[(Someone, Fate)]) {
 }
 
 fn employees_stand_once(pbx: &Pbx, people: &[(Someone, Fate)], before: usize) {
-    let created: Vec<&Someone> = people.iter().filter(|(_, fate)| is_created(*fate)).map(|(person, _)| person).collect();
+    let created: Vec<&Someone> =
+        people.iter().filter(|(_, fate)| is_created(*fate)).map(|(person, _)| person).collect();
     let employees = pbx.employees();
     assert_eq!(employees.len(), before + created.len());
     for person in created {
@@ -141,7 +153,9 @@ fn directory_holds_the_numbers(world: &World, directory: &Directory, people: &[(
                 assert_eq!(employee().number, *number);
                 assert_eq!(*stands, [*number]);
             }
-            Fate::CreatedKeepingDirectory => assert_eq!(*stands, [person.number.clone()], "an outside line is left alone"),
+            Fate::CreatedKeepingDirectory => {
+                assert_eq!(*stands, std::slice::from_ref(&person.number), "an outside line is left alone")
+            }
             Fate::Adopted(id) => assert_eq!(*stands, [world.pbx().employee(*id).number], "{}", person.name),
             Fate::Conflict => {
                 let dn = directory.dn(&person.login);
@@ -156,9 +170,17 @@ fn the_adopted_employee_is_the_same(world: &World, directory: &Directory, people
         if let Fate::Adopted(id) = fate {
             let employee = world.pbx().employee(*id);
             assert_eq!((&employee.name, &employee.email), (&person.name, &person.mail));
-            assert_eq!(directory.values(&person.login, "mobile"), [person.mobile.clone()], "its spelling stays");
+            assert_eq!(
+                directory.values(&person.login, "mobile"),
+                std::slice::from_ref(&person.mobile),
+                "its spelling stays"
+            );
             let digits = |text: &str| text.chars().filter(char::is_ascii_digit).skip(1).collect::<String>();
-            assert_eq!(digits(&employee.mobile), digits(&person.mobile), "a difference in spelling alone changes nothing");
+            assert_eq!(
+                digits(&employee.mobile),
+                digits(&person.mobile),
+                "a difference in spelling alone changes nothing"
+            );
         }
     }
 }
@@ -219,7 +241,7 @@ pub(crate) fn many(world: &World, directory: &Directory, people: &[Someone], sec
     let numbers = directory.by_login("telephoneNumber");
     for person in people {
         let employee = employees.iter().find(|row| row.email == person.mail).expect("everyone is an employee");
-        assert_eq!(numbers[&person.login], [employee.number.clone()]);
+        assert_eq!(numbers[&person.login], std::slice::from_ref(&employee.number));
         let number: u32 = employee.number.parse().expect("a number");
         assert!((from..=to).contains(&number), "{number} is not from the pool");
     }

@@ -60,7 +60,9 @@ impl Answer {
 fn texts(list: &Value) -> Vec<String> {
     let text = |item: &Value| match item {
         Value::String(text) => text.clone(),
-        Value::Object(_) => format!("{}: {}", item["field"].as_str().unwrap_or(""), item["text"].as_str().unwrap_or("")),
+        Value::Object(_) => {
+            format!("{}: {}", item["field"].as_str().unwrap_or(""), item["text"].as_str().unwrap_or(""))
+        }
         other => other.to_string(),
     };
     list.as_array().map(|items| items.iter().map(text).collect()).unwrap_or_default()
@@ -90,16 +92,31 @@ impl Installation {
         self.start_program(&built().fault_host, Some(callback))
     }
 
+    /// Starts the plugin bound by file permissions even where the tests run as root, whose right to pass over them is
+    /// taken away.
+    pub(crate) fn start_bound_by_permissions(&self) -> Plugin {
+        if !super::is_root() {
+            return self.start();
+        }
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-dac_override,-dac_read_search,-fowner").arg(&built().host);
+        self.start_command(command)
+    }
+
     fn start_program(&self, program: &Path, fault: Option<u32>) -> Plugin {
-        let log = File::options().create(true).append(true).open(&self.log).expect("the log");
         let mut command = Command::new(program);
-        command.arg("-vv").arg("--module-dir").arg(&self.module).arg("--pbx-database").arg(&self.pbx.database);
-        command.arg("--media-dir").arg(&self.pbx.media).arg("--announce-log").arg(&self.announced).arg("calls");
-        command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         if let Some(callback) = fault {
             command.env("FAULT_AT_CALLBACK", callback.to_string());
         }
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{} cannot start: {error}", program.display()));
+        self.start_command(command)
+    }
+
+    fn start_command(&self, mut command: Command) -> Plugin {
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log");
+        command.arg("-vv").arg("--module-dir").arg(&self.module).arg("--pbx-database").arg(&self.pbx.database);
+        command.arg("--media-dir").arg(&self.pbx.media).arg("--announce-log").arg(&self.announced).arg("calls");
+        command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot start: {error}"));
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("stdout is piped");
         let (sender, lines) = channel();

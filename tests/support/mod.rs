@@ -61,7 +61,8 @@ pub(crate) fn have(server: &str, programs: &[&str], needs_root: bool) -> bool {
         println!("left out: tests against real servers are switched off ({server})");
         return false;
     }
-    let mut missing: Vec<String> = programs.iter().filter(|name| program(name).is_none()).map(|name| (*name).to_owned()).collect();
+    let mut missing: Vec<String> =
+        programs.iter().filter(|name| program(name).is_none()).map(|name| (*name).to_owned()).collect();
     if needs_root && !is_root() {
         missing.push("the rights of root".to_owned());
     }

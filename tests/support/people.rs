@@ -119,7 +119,8 @@ pub(crate) fn ldif(people: &[Someone], kind: Kind, parent: &str) -> String {
 pub(crate) fn line(text: &mut String, attribute: &str, value: &str) {
     let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let safe = plain && !value.starts_with([' ', ':', '<']) && !value.ends_with(' ');
-    let line = if safe { format!("{attribute}: {value}\n") } else { format!("{attribute}:: {}\n", STANDARD.encode(value)) };
+    let line =
+        if safe { format!("{attribute}: {value}\n") } else { format!("{attribute}:: {}\n", STANDARD.encode(value)) };
     text.push_str(&line);
 }
 
@@ -131,7 +132,8 @@ pub(crate) fn crowd(count: usize) -> Vec<Someone> {
         let name = format!("{} {} {index}", GIVEN[index % GIVEN.len()], FAMILY[index % FAMILY.len()]);
         let login = format!("person{index:05}");
         let someone = Someone::new(&login, &name).mail(&format!("{login}@example.test"));
-        let someone = someone.mobile(&format!("+7 916 {:03}-{:02}-{:02}", index / 10_000, index / 100 % 100, index % 100));
+        let someone =
+            someone.mobile(&format!("+7 916 {:03}-{:02}-{:02}", index / 10_000, index / 100 % 100, index % 100));
         if index.is_multiple_of(10) { someone.with_photo() } else { someone }
     };
     (1..=count).map(person).collect()

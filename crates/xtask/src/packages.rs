@@ -54,7 +54,10 @@ pub(crate) fn provide() -> anyhow::Result<Packages> {
     }
     if !is_root() {
         println!("Not root, so not installed: {}.", missing.join(" "));
-        println!("Tests that need them are left out; to have them: sudo apt-get install --no-install-recommends {}", missing.join(" "));
+        println!(
+            "Tests that need them are left out; to have them: sudo apt-get install --no-install-recommends {}",
+            missing.join(" ")
+        );
         return Ok(Packages::Incomplete);
     }
     println!("Installing {}", missing.join(" "));

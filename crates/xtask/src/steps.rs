@@ -33,7 +33,11 @@ impl Steps {
         let start = Instant::now();
         let status = command.status().with_context(|| format!("{} cannot be started", shown(command)))?;
         let time = start.elapsed();
-        println!("=== {name}: {} after {:.1} s", if status.success() { "passed" } else { "FAILED" }, time.as_secs_f64());
+        println!(
+            "=== {name}: {} after {:.1} s",
+            if status.success() { "passed" } else { "FAILED" },
+            time.as_secs_f64()
+        );
         self.done.push((name.to_owned(), time, status.success()));
         Ok(status.success())
     }

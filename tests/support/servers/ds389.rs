@@ -99,7 +99,12 @@ impl Instance {
         run(&mut export);
         let nss = |program: &str, arguments: &[&str]| {
             let mut command = Command::new(program);
-            command.args(arguments).arg("-d").arg(&self.configuration).arg("-f").arg(self.configuration.join("pwdfile.txt"));
+            command
+                .args(arguments)
+                .arg("-d")
+                .arg(&self.configuration)
+                .arg("-f")
+                .arg(self.configuration.join("pwdfile.txt"));
             command
         };
         run(&mut nss("certutil", &["-D", "-n", "Server-Cert"]));

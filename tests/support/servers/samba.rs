@@ -168,7 +168,11 @@ fn delegate(home: &Path) {
     let database = home.join("private/sam.ldb");
     let tool = |arguments: &[&str]| {
         let mut command = samba_tool(home);
-        command.args(arguments).arg("-H").arg(&database).arg(format!("--configfile={}", home.join("smb.conf").display()));
+        command
+            .args(arguments)
+            .arg("-H")
+            .arg(&database)
+            .arg(format!("--configfile={}", home.join("smb.conf").display()));
         run(&mut command)
     };
     tool(&["user", "create", "pbx", SERVICE_PASSWORD]);
