@@ -4,12 +4,15 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use rusqlite::Connection;
 use support::directory::Directory;
 use support::employee_check::employee_rows_check;
 use support::pbx::{Pbx, differences, expected_events, md5_hex};
 use support::people::{Someone, crowd};
+use support::proxy::{self, Then};
+use support::run_unchecked;
 use support::servers::{ds389, samba, slapd};
 
 /// The tables of employees, as MikoPBX makes them, and one employee as its web form writes one.
@@ -183,6 +186,21 @@ fn ds389_serves_and_stops() {
     let pid = server.guard.pid();
     drop(server);
     assert!(!fs::exists(format!("/proc/{pid}")).expect("/proc can be read"), "ns-slapd still runs as {pid}");
+}
+
+#[test]
+fn the_relay_passes_a_part_and_then_closes() {
+    let Some(server) = slapd::start(&crowd(200)) else { return };
+    let entries = |port: u16| {
+        let mut search = Command::new("ldapsearch");
+        search.args(["-LLL", "-x", "-D", &server.service.0, "-w", &server.service.1, "-b", &server.people, "-H"]);
+        let output = run_unchecked(search.arg(format!("ldap://127.0.0.1:{port}")).arg("uid"), "");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).matches("dn: uid=").count())
+    };
+    let relay = |bytes| proxy::start((server.host.clone(), server.port), bytes, Then::Close);
+    assert_eq!(entries(relay(usize::MAX)), (true, 200));
+    let (complete, found) = entries(relay(6_000));
+    assert!(!complete && (1..200).contains(&found), "{found} entries, complete: {complete}");
 }
 
 /// Everyone is there; the plugin's account may write the number and may not write `forbidden`.

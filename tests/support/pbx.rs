@@ -161,7 +161,7 @@ fn tables(connection: &Connection) -> Vec<String> {
 
 fn read_table(connection: &Connection, table: &str, rows: &mut Rows) {
     let mut statement = connection.prepare(&format!("select rowid as own_row, * from \"{table}\"")).expect("a table");
-    let columns: Vec<String> = statement.column_names().iter().map(|name| (*name).to_owned()).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let key = ["id", "key"].into_iter().find(|name| columns.iter().any(|column| column == name)).unwrap_or("own_row");
     let mut cursor = statement.query([]).expect("the rows of a table");
     while let Some(row) = cursor.next().expect("a row") {
