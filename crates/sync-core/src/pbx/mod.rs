@@ -1,11 +1,125 @@
 //! The PBX's database: the only place that knows MikoPBX's tables. Facts and their sources: `docs/MIKOPBX.md`.
+//!
+//! [`Pbx::read`] takes a snapshot, [`Pbx::apply`] writes a batch of [`Task`]s in one short transaction, and
+//! [`Pbx::find_applied`] tells after a crash whether a task had been committed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::person::{Employee, Field, Values};
+use crate::host::Host;
+use crate::person::{Employee, Field, Note, Values};
+
+mod avatar;
+mod batch;
+mod create;
+mod decide;
+mod derived;
+mod error;
+mod events;
+mod find;
+mod lock;
+mod relations;
+mod rules;
+mod schema;
+pub mod secret;
+mod snapshot;
+mod state;
+mod update;
+mod uses;
+mod writer;
+
+pub use derived::{caller_id, search_index, unique_id};
+pub use events::events_json;
+
+use avatar::Places;
+use schema::Schema;
+
+/// How long a read waits while somebody else holds the database's lock.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The PBX's database, opened for reading and writing, with the directories its photos live in.
+pub struct Pbx {
+    connection: Connection,
+    database: PathBuf,
+    places: Places,
+}
+
+impl std::fmt::Debug for Pbx {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Pbx").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Pbx {
+    /// Opens the PBX's database and checks that it holds the tables the module needs; never creates a file.
+    ///
+    /// `media` is the PBX's media directory (photos are served from its `avatars`), `spool` holds new photos named by
+    /// their MD5, `replaced_photos` takes the bytes of photos before they are overwritten, named the same way.
+    pub fn open(database: &Path, media: &Path, spool: &Path, replaced_photos: &Path) -> Result<Pbx, PbxError> {
+        if !database.is_file() {
+            return Err(PbxError::new(format!(
+                "the PBX's database {} does not exist or is not a file; check the path in the module's configuration",
+                database.display()
+            )));
+        }
+        let explain = |error| error::explain(database, "opening", error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(database, flags).map_err(explain)?;
+        connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        // MikoPBX never switches foreign keys on, and checkpoints belong outside the write mutex (docs/MIKOPBX.md, Locks).
+        connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0;").map_err(explain)?;
+        Schema::read(&connection).map_err(explain)?.check(database)?;
+        let places =
+            Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
+        Ok(Pbx { connection, database: database.to_owned(), places })
+    }
+
+    /// Reads everything a plan needs, in one read transaction and a fixed number of queries.
+    pub fn read(&mut self) -> Result<PbxSnapshot, PbxError> {
+        let explain = |error| error::explain(&self.database, "reading", error);
+        self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
+        let schema = Schema::read(&transaction).map_err(explain)?;
+        schema.check(&self.database)?;
+        snapshot::read(&transaction, &schema, &self.places.media).map_err(explain)
+    }
+
+    /// Does the tasks in one short write transaction, inside the host's write mutex, and answers one outcome per task in
+    /// their order. A refused task writes nothing; the others are committed together. On an error nothing is written.
+    pub fn apply(&mut self, tasks: &[Task], host: &dyn Host) -> Result<Vec<TaskOutcome>, PbxError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let staged = avatar::stage(&self.places, tasks);
+        let database = &self.database;
+        let places = &self.places;
+        let (outcomes, photos) = lock::write(&mut self.connection, database, host, |transaction| {
+            batch::run(transaction, database, places, tasks, &staged)
+        })?;
+        photos.finish();
+        lock::checkpoint(&self.connection);
+        Ok(outcomes)
+    }
+
+    /// Tells whether a task was committed by an earlier process: a create by its `m_Sip.uniqid`, an update by its
+    /// values (all of `fields` hold `new`; a photo that could not be stored is a note, as in [`Pbx::apply`]).
+    ///
+    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out.
+    /// `replaced` stays empty: the old values are gone from the PBX.
+    pub fn find_applied(&mut self, task: &Task) -> Result<Option<Applied>, PbxError> {
+        let explain = |error| error::explain(&self.database, "reading", error);
+        self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
+        let schema = Schema::read(&transaction).map_err(explain)?;
+        schema.check(&self.database)?;
+        find::find_applied(&transaction, &schema, &self.places.media, task).map_err(explain)
+    }
+}
 
 /// Everything a plan needs to know about the PBX, read in one transaction.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +137,8 @@ pub struct PbxSnapshot {
     /// For each number or mobile that queues, IVR menus, routes, work-time rules or *other people's* forwardings point
     /// at: what points at it, in words (`queue Sales office`, `forwarding of 202`).
     pub uses: BTreeMap<String, Vec<String>>,
+    /// Sentences for the report: people with two general numbers, numbers that stand twice, photos that cannot be read.
+    pub warnings: Vec<String>,
 }
 
 /// Holder of a number.
@@ -41,7 +157,7 @@ pub struct Holder {
 pub struct OutgoingPattern {
     /// `numberbeginswith`: a regular expression for the beginning, for example `(7|8)`.
     pub begins_with: String,
-    /// `restnumbers`: how many digits follow; `None` when any number may.
+    /// `restnumbers`: how many digits follow, none when it is 0 or empty; `None` when it is negative: any number may.
     pub rest: Option<u32>,
     /// `rulename`, for messages.
     pub name: String,
@@ -115,6 +231,8 @@ pub struct Applied {
     pub events: Vec<ModelEvent>,
     /// Values replaced in rows that exist already, for the journal; never a SIP secret.
     pub replaced: Vec<ReplacedValue>,
+    /// What was left out of the task: a photo that could not be stored.
+    pub notes: Vec<Note>,
 }
 
 /// One column of one row that was overwritten, or one row that was deleted (one entry per column).
@@ -158,4 +276,11 @@ pub struct PbxError {
     /// What SQLite said.
     #[source]
     pub source: Option<rusqlite::Error>,
+}
+
+impl PbxError {
+    /// An error of our own, not SQLite's.
+    fn new(message: impl Into<String>) -> PbxError {
+        PbxError { message: message.into(), source: None }
+    }
 }

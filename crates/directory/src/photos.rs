@@ -1,0 +1,222 @@
+//! Photos: fetched only for entries that changed, hashed and spooled as they arrive, never kept in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use md5::{Digest, Md5};
+use sync_core::directory::{DirectoryError, DirectoryErrorKind, ReadRequest};
+use sync_core::person::{DirectoryEntry, DirectoryKey, Photo};
+
+use crate::connection::{Connection, Search, SearchEnd};
+use crate::entry::RawEntry;
+use crate::errors::error;
+use crate::settings::ServerSettings;
+use crate::{filter, ids, tls};
+
+/// Most photos asked for one by one; more are found by one search over everybody.
+const MAX_BY_KEY: usize = 100;
+/// Entries per page of a search that brings photos.
+const PAGE: u32 = 100;
+/// MikoPBX ignores smaller images (docs/MIKOPBX.md, avatars).
+const SMALLEST: usize = 1024;
+/// Larger photos are refused, in bytes.
+const LARGEST: usize = 5 << 20;
+
+/// Fetches the photos of the entries whose change mark moved and puts them into `people`; answers how many entries of the
+/// photo search could not be understood.
+pub(crate) async fn fetch(
+    connection: &mut Connection,
+    settings: &ServerSettings,
+    people_filter: &str,
+    request: &ReadRequest<'_>,
+    people: &mut BTreeMap<DirectoryKey, DirectoryEntry>,
+    page_done: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<u64, DirectoryError> {
+    let attribute = settings.attributes.photo.as_str();
+    let wanted = wanted(people, request.known_marks);
+    if attribute.is_empty() || wanted.is_empty() {
+        return Ok(0);
+    }
+    fs::create_dir_all(request.spool).map_err(|reason| no_spool(request.spool, &reason))?;
+    let base = settings.search_base();
+    let filter = search_filter(settings, people_filter, &wanted);
+    let names = ids::attributes(settings.vendor).iter().map(|name| (*name).to_owned());
+    let attributes = names.chain([attribute.to_owned()]).collect();
+    let search = Search { base: &base, filter: &filter, attributes, page_size: PAGE };
+    let mut found: BTreeMap<DirectoryKey, Photo> = BTreeMap::new();
+    let keep = |entry: RawEntry| {
+        let Some(key) = ids::key(settings.vendor, &entry).filter(|key| wanted.contains(key)) else { return Ok(()) };
+        let photo = spool(request.spool, entry.values(attribute)).map_err(|reason| no_spool(request.spool, &reason))?;
+        found.insert(key, photo);
+        Ok(())
+    };
+    let end = connection.search_all(settings, &search, keep, page_done).await?;
+    hand_out(people, &wanted, found, &end);
+    Ok(end.lost)
+}
+
+fn no_spool(spool: &Path, reason: &io::Error) -> DirectoryError {
+    let text = format!("photos cannot be stored in {}: {reason}. Check free space and rights", spool.display());
+    error(DirectoryErrorKind::Other, text)
+}
+
+/// The entries whose mark moved, or is not known.
+fn wanted(
+    people: &BTreeMap<DirectoryKey, DirectoryEntry>,
+    known: &BTreeMap<DirectoryKey, String>,
+) -> BTreeSet<DirectoryKey> {
+    let moved = |entry: &&DirectoryEntry| {
+        entry.change_mark.is_empty() || known.get(&entry.key).is_none_or(|mark| *mark != entry.change_mark)
+    };
+    people.values().filter(moved).map(|entry| entry.key.clone()).collect()
+}
+
+fn search_filter(settings: &ServerSettings, people_filter: &str, wanted: &BTreeSet<DirectoryKey>) -> String {
+    let present = filter::present(&settings.attributes.photo);
+    if wanted.len() > MAX_BY_KEY {
+        return filter::and([people_filter, &present]);
+    }
+    let keys: Vec<String> = wanted.iter().map(|key| ids::filter(settings.vendor, key)).collect();
+    let any = filter::or(keys.iter().map(String::as_str));
+    filter::and([people_filter, &present, &any])
+}
+
+/// Gives each wanted entry its photo. Those that brought none have none, unless part of the answer was not understood:
+/// then nothing is known about them and their mark is forgotten, so that the next read asks again.
+fn hand_out(
+    people: &mut BTreeMap<DirectoryKey, DirectoryEntry>,
+    wanted: &BTreeSet<DirectoryKey>,
+    mut found: BTreeMap<DirectoryKey, Photo>,
+    end: &SearchEnd,
+) {
+    for key in wanted {
+        let Some(entry) = people.get_mut(key) else { continue };
+        match found.remove(key) {
+            Some(photo) => entry.photo = photo,
+            None if end.lost == 0 => entry.photo = Photo::Absent,
+            None => entry.change_mark.clear(),
+        }
+    }
+}
+
+/// Stores the usable image among the values: of several, the one whose hash comes first, so that the choice is steady.
+fn spool(directory: &Path, values: &[Vec<u8>]) -> io::Result<Photo> {
+    let mut images: Vec<(String, &Vec<u8>)> = Vec::new();
+    let mut refusal = None;
+    for value in values.iter().filter(|value| !value.is_empty()) {
+        match check(value) {
+            Ok(()) => images.push((tls::hex(&Md5::digest(value)), value)),
+            Err(text) => refusal = Some(text),
+        }
+    }
+    images.sort();
+    let Some((md5, image)) = images.into_iter().next() else {
+        return Ok(refusal.map_or(Photo::Absent, Photo::Refused));
+    };
+    store(directory, &md5, image)?;
+    Ok(Photo::Spooled { md5 })
+}
+
+fn store(directory: &Path, md5: &str, image: &[u8]) -> io::Result<()> {
+    let path = directory.join(md5);
+    if fs::metadata(&path).is_ok_and(|existing| existing.len() == image.len() as u64) {
+        return Ok(());
+    }
+    let unfinished = directory.join(format!(".{md5}.{}.part", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(image)?;
+    fs::rename(&unfinished, &path)
+}
+
+/// Says why MikoPBX could not use an image.
+fn check(image: &[u8]) -> Result<(), String> {
+    let known = [&b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF"];
+    if image.len() > LARGEST {
+        return Err(format!("the photo has {} bytes; at most {LARGEST} are taken", image.len()));
+    }
+    if !known.iter().any(|magic| image.starts_with(magic)) {
+        return Err("the photo is neither JPEG, PNG, GIF nor WebP".to_owned());
+    }
+    if image.len() < SMALLEST {
+        return Err(format!("the photo has {} bytes; MikoPBX takes none below {SMALLEST}", image.len()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::settings::Vendor;
+    use crate::test_settings;
+
+    fn image(magic: &[u8], length: usize) -> Vec<u8> {
+        let mut image = magic.to_vec();
+        image.resize(length, 7);
+        image
+    }
+
+    #[test]
+    fn only_images_the_pbx_can_use_are_stored() {
+        let spool_directory = tempfile::tempdir().expect("a directory");
+        let check = |values: &[Vec<u8>]| spool(spool_directory.path(), values).expect("a photo");
+        let good = image(b"\xff\xd8\xff", 2000);
+        let Photo::Spooled { md5 } = check(&[image(b"BM", 2000), good.clone()]) else { panic!("not stored") };
+        let path = spool_directory.path().join(&md5);
+        assert_eq!(fs::read(&path).expect("the photo"), good);
+        assert_eq!(fs::metadata(&path).expect("the photo").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(spool_directory.path()).expect("the directory").count(), 1, "no unfinished file stays");
+        assert!(matches!(check(&[image(b"\xff\xd8\xff", 1023)]), Photo::Refused(text) if text.contains("1023")));
+        assert!(matches!(check(&[image(b"GIF89a", LARGEST + 1)]), Photo::Refused(text) if text.contains("at most")));
+        assert!(matches!(check(&[image(b"<svg", 2000)]), Photo::Refused(text) if text.contains("neither")));
+        assert_eq!(check(&[]), Photo::Absent);
+        assert_eq!(check(&[vec![]]), Photo::Absent);
+        let (one, two) = (image(b"RIFF", 1500), image(b"\x89PNG\r\n\x1a\n", 1500));
+        assert_eq!(check(&[one.clone(), two.clone()]), check(&[two, one]), "the order of values does not matter");
+    }
+
+    fn people(marks: &[(&str, &str)]) -> BTreeMap<DirectoryKey, DirectoryEntry> {
+        let entry = |(key, mark): &(&str, &str)| {
+            let key = DirectoryKey((*key).to_owned());
+            (key.clone(), DirectoryEntry { key, change_mark: (*mark).to_owned(), ..DirectoryEntry::default() })
+        };
+        marks.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn only_moved_or_unknown_marks_are_asked_for() {
+        let people = people(&[("a", "1"), ("b", "2"), ("c", ""), ("d", "1")]);
+        let known = [("a", "1"), ("b", "1"), ("c", "")];
+        let known = known.into_iter().map(|(key, mark)| (DirectoryKey(key.to_owned()), mark.to_owned())).collect();
+        let keys: Vec<String> = wanted(&people, &known).into_iter().map(|key| key.0).collect();
+        assert_eq!(keys, ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn few_photos_are_asked_for_by_key_and_many_by_one_search() {
+        let mut settings = test_settings(Vendor::OpenLdap);
+        settings.attributes.photo = "jpegPhoto".to_owned();
+        let keys = |count: usize| (0..count).map(|number| DirectoryKey(format!("{number:03}"))).collect();
+        assert_eq!(
+            search_filter(&settings, "(cn=*)", &keys(2)),
+            "(&(cn=*)(jpegPhoto=*)(|(entryUUID=000)(entryUUID=001)))"
+        );
+        assert_eq!(search_filter(&settings, "(cn=*)", &keys(101)), "(&(cn=*)(jpegPhoto=*))");
+    }
+
+    #[test]
+    fn an_answer_with_losses_makes_nobody_lose_a_photo() {
+        let mut people = people(&[("a", "1")]);
+        let wanted = people.keys().cloned().collect();
+        hand_out(&mut people, &wanted, BTreeMap::new(), &SearchEnd { lost: 1, ..SearchEnd::default() });
+        let entry = people.values().next().expect("an entry");
+        assert_eq!((&entry.photo, entry.change_mark.as_str()), (&Photo::NotAsked, ""));
+        hand_out(&mut people, &wanted, BTreeMap::new(), &SearchEnd::default());
+        assert_eq!(people.values().next().map(|entry| &entry.photo), Some(&Photo::Absent));
+    }
+}

@@ -1,0 +1,338 @@
+//! Which directory entry is which employee: linked by identity, adopted by what they have in common, new, or ambiguous.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::link::Link;
+use crate::normalise::{Person, same};
+use crate::person::{AccountState, Employee, Field};
+use crate::phone::PhoneRules;
+
+/// What a person was found to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Linked: index into the links, and the employee's index.
+    Linked {
+        /// Index of the link.
+        link: usize,
+        /// Index of the employee.
+        employee: usize,
+    },
+    /// Linked, but the PBX no longer has that employee.
+    EmployeeDeleted {
+        /// Index of the link.
+        link: usize,
+    },
+    /// Linked, but `m_Users.id` and `m_Sip.uniqid` point at different employees, or at one half of one.
+    IdentityMismatch {
+        /// Index of the link.
+        link: usize,
+    },
+    /// Not linked yet; the employee was found by `by`.
+    Adopted {
+        /// Index of the employee.
+        employee: usize,
+        /// What both have in common.
+        by: Field,
+    },
+    /// Nobody on the PBX is this person.
+    New,
+    /// A person without a link whose account is disabled or expired: not created, and no leaver either.
+    NotActive,
+    /// More than one pair is possible, or what both have in common is contradicted by the rest.
+    Ambiguous {
+        /// What they have in common.
+        by: Field,
+        /// Why it is not decided: a sentence.
+        reason: String,
+    },
+}
+
+/// What everybody was found to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matching {
+    /// One per person, in their order.
+    pub people: Vec<Match>,
+    /// Indices of links without an entry.
+    pub absent: Vec<usize>,
+}
+
+/// By what an unlinked person is recognised, the strongest first.
+const ADOPTION: [Field; 4] = [Field::Email, Field::Number, Field::Mobile, Field::Name];
+
+/// Matches people to employees. `linked_elsewhere` are employees that another server keeps in step.
+pub fn match_people(
+    people: &[Person],
+    links: &[Link],
+    employees: &[Employee],
+    linked_elsewhere: &BTreeSet<i64>,
+    phones: &PhoneRules,
+) -> Matching {
+    let by_key: BTreeMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
+    let identities = Identities::new(employees);
+    let mut matches: Vec<Option<Match>> = people
+        .iter()
+        .map(|person| match by_key.get(person.key.as_str()) {
+            Some(&at) => Some(identities.check(&links[at], at)),
+            None if person.account != AccountState::Active => Some(Match::NotActive),
+            None => None,
+        })
+        .collect();
+    let linked: BTreeSet<i64> = links.iter().map(|link| link.user_id).chain(linked_elsewhere.iter().copied()).collect();
+    let free = (0..employees.len()).filter(|&at| !linked.contains(&employees[at].user_id)).collect();
+    let mut adoption = Adoption { people, employees, phones, free, disputed: BTreeSet::new() };
+    for by in ADOPTION {
+        adoption.by(by, &mut matches);
+    }
+    let found: BTreeSet<&str> = people.iter().map(|person| person.key.as_str()).collect();
+    Matching {
+        people: matches.into_iter().map(|found| found.unwrap_or(Match::New)).collect(),
+        absent: (0..links.len()).filter(|&at| !found.contains(links[at].key.as_str())).collect(),
+    }
+}
+
+/// Employees by both halves of their identity.
+struct Identities<'a> {
+    by_user: BTreeMap<i64, usize>,
+    by_sip: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Identities<'a> {
+    fn new(employees: &'a [Employee]) -> Identities<'a> {
+        Identities {
+            by_user: employees.iter().enumerate().map(|(at, employee)| (employee.user_id, at)).collect(),
+            by_sip: employees.iter().enumerate().map(|(at, employee)| (employee.sip_uniqid.as_str(), at)).collect(),
+        }
+    }
+
+    fn check(&self, link: &Link, at: usize) -> Match {
+        match (self.by_user.get(&link.user_id), self.by_sip.get(link.sip_uniqid.as_str())) {
+            (Some(user), Some(sip)) if user == sip => Match::Linked { link: at, employee: *user },
+            (None, None) => Match::EmployeeDeleted { link: at },
+            _ => Match::IdentityMismatch { link: at },
+        }
+    }
+}
+
+/// Adoption among people and employees without a link.
+struct Adoption<'a> {
+    people: &'a [Person],
+    employees: &'a [Employee],
+    phones: &'a PhoneRules,
+    /// Employees nobody has yet.
+    free: BTreeSet<usize>,
+    /// Free employees whom an ambiguous match concerns: nothing weaker may take them.
+    disputed: BTreeSet<usize>,
+}
+
+impl Adoption<'_> {
+    /// Adopts by one field: only where the value is unique in both directions.
+    fn by(&mut self, by: Field, matches: &mut [Option<Match>]) {
+        let employees = self.free.iter().map(|&at| (at, &self.employees[at].values[by]));
+        let holders = index(by, employees, self.phones);
+        let undecided = (0..self.people.len()).filter(|&at| matches[at].is_none());
+        let seekers = index(by, undecided.map(|at| (at, &self.people[at].values[by])), self.phones);
+        for (value, who) in seekers {
+            let Some(candidates) = holders.get(&value) else { continue };
+            for &at in &who {
+                let found = self.decide(by, &self.people[at], who.len(), candidates);
+                match &found {
+                    Match::Adopted { employee, .. } => drop(self.free.remove(employee)),
+                    _ => self.disputed.extend(candidates),
+                }
+                matches[at] = Some(found);
+            }
+        }
+    }
+
+    fn decide(&self, by: Field, person: &Person, seekers: usize, candidates: &[usize]) -> Match {
+        let label = describe(by);
+        let who = names(candidates, self.employees);
+        let ambiguous = |reason: String| Match::Ambiguous { by, reason };
+        match candidates {
+            _ if seekers > 1 => {
+                ambiguous(format!("{seekers} people of the directory have this {label}, and so has {who}"))
+            }
+            [only] if self.disputed.contains(only) => {
+                ambiguous(format!("{who} has the same {label}, but it is not clear whether that is somebody else"))
+            }
+            [only] => match contradiction(by, person, &self.employees[*only], self.phones) {
+                None => Match::Adopted { employee: *only, by },
+                Some(contradiction) => ambiguous(format!("{who} has the same {label}, but {contradiction}")),
+            },
+            _ => ambiguous(format!("several employees have this {label}: {who}")),
+        }
+    }
+}
+
+/// Indices by the value they hold, in a form in which equal values are equal.
+fn index<'a>(
+    by: Field,
+    values: impl Iterator<Item = (usize, &'a String)>,
+    phones: &PhoneRules,
+) -> BTreeMap<String, Vec<usize>> {
+    let mut index: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, value) in values.filter(|(_, value)| !value.is_empty()) {
+        let value = match by {
+            Field::Email => value.to_lowercase(),
+            Field::Mobile => phones.comparable(value),
+            Field::Name => comparable_name(value),
+            Field::Number | Field::Photo => value.clone(),
+        };
+        index.entry(value).or_default().push(at);
+    }
+    index
+}
+
+/// Names are compared without case, and `Ё` is `Е`, as people type it either way.
+fn comparable_name(name: &str) -> String {
+    name.to_lowercase().replace('ё', "е")
+}
+
+/// What speaks against a pair that has `by` in common. An e-mail address is proof enough; a number or a mobile is not
+/// when name and e-mail both differ; a name is not when the e-mails differ.
+fn contradiction(by: Field, person: &Person, employee: &Employee, phones: &PhoneRules) -> Option<&'static str> {
+    let differs = |field: Field| {
+        let (left, right) = (&person.values[field], &employee.values[field]);
+        !left.is_empty() && !right.is_empty() && !same(field, left, right, phones)
+    };
+    let other_name = comparable_name(&person.values[Field::Name]) != comparable_name(&employee.values[Field::Name]);
+    match by {
+        Field::Email | Field::Photo => None,
+        Field::Number | Field::Mobile if other_name && differs(Field::Email) => Some("name and e-mail differ"),
+        Field::Name if differs(Field::Email) => Some("the e-mail differs"),
+        Field::Number | Field::Mobile | Field::Name => None,
+    }
+}
+
+fn describe(by: Field) -> &'static str {
+    match by {
+        Field::Email => "e-mail address",
+        Field::Number => "internal number",
+        Field::Mobile => "mobile number",
+        Field::Name | Field::Photo => "name",
+    }
+}
+
+fn names(candidates: &[usize], employees: &[Employee]) -> String {
+    let listed: Vec<String> = candidates
+        .iter()
+        .take(5)
+        .map(|&at| format!("employee {} ({})", employees[at].values[Field::Number], employees[at].values[Field::Name]))
+        .collect();
+    listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::person::{DirectoryKey, Values};
+    use proptest::prelude::*;
+
+    fn values(text: &str) -> Values {
+        let mut values = Values::default();
+        let parts: Vec<&str> = text.split('|').map(str::trim).collect();
+        for (field, part) in [Field::Name, Field::Number, Field::Mobile, Field::Email].into_iter().zip(parts) {
+            values[field] = part.to_owned();
+        }
+        values
+    }
+
+    fn person(key: &str, text: &str) -> Person {
+        Person { key: DirectoryKey(key.to_owned()), values: values(text), ..Person::default() }
+    }
+
+    fn employee(user_id: i64, text: &str) -> Employee {
+        Employee { user_id, sip_uniqid: format!("SIP-{user_id}"), values: values(text), ..Employee::default() }
+    }
+
+    /// `name | number | mobile | e-mail` on both sides; expects one word per person.
+    #[track_caller]
+    fn check(directory: &[&str], pbx: &[&str], expected: &str) {
+        let people: Vec<Person> =
+            directory.iter().enumerate().map(|(at, text)| person(&at.to_string(), text)).collect();
+        let employees: Vec<Employee> = (110..).zip(pbx).map(|(id, text)| employee(id, text)).collect();
+        let found = match_people(&people, &[], &employees, &BTreeSet::new(), &PhoneRules::new("RU"));
+        let words: Vec<String> = found
+            .people
+            .iter()
+            .map(|found| match found {
+                Match::Adopted { employee, by } => format!("{}:{}", employees[*employee].user_id, by.name()),
+                Match::New => "new".to_owned(),
+                Match::Ambiguous { by, .. } => format!("?{}", by.name()),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn the_strongest_thing_in_common_decides() {
+        check(&["Ann|||ann@x"], &["Anna|201||ANN@x", "Ann|202||"], "110:email");
+        check(&["Ann|202||"], &["Anna|201||", "Ann Smith|202||"], "111:number");
+        check(&["Smith James||+7 926 111-11-11|"], &["Smith James|201|89261111111|"], "110:mobile");
+        check(&["пётр ЁЖИК|||"], &["Петр Ежик|201||"], "110:name");
+        check(&["Bob|||bob@x"], &["Ann|201||ann@x"], "new");
+    }
+
+    #[test]
+    fn namesakes_are_not_guessed() {
+        check(&["Ann|||", "Ann|||"], &["Ann|201||"], "?name ?name");
+        check(&["Ann|||"], &["Ann|201||", "Ann|202||"], "?name");
+        check(&["Ann|||", "Ann|||"], &["Bob|201||"], "new new");
+        check(&["Ann|||a@x"], &["Ann|201||b@x"], "?name");
+    }
+
+    #[test]
+    fn a_disputed_employee_is_not_taken_by_something_weaker() {
+        check(&["Bob|||ann@x", "Ann|||", "Eve|||ann@x"], &["Ann|201||ann@x"], "?email ?name ?email");
+    }
+
+    #[test]
+    fn an_employee_recognised_by_more_is_no_longer_a_candidate() {
+        check(&["Ann|||ann@x", "Ann|||"], &["Ann|201||ann@x"], "110:email new");
+    }
+
+    #[test]
+    fn a_number_alone_does_not_make_two_strangers_one() {
+        check(&["Bob|201||bob@x"], &["Ann|201||ann@x"], "?number");
+        check(&["Bob|201||"], &["Ann|201||ann@x"], "110:number");
+    }
+
+    #[track_caller]
+    fn check_link(link: (i64, &str), expected: Match) {
+        let link =
+            Link { key: DirectoryKey("0".into()), user_id: link.0, sip_uniqid: link.1.into(), ..Link::default() };
+        let employees = [employee(110, "Ann|201||"), employee(111, "Bob|202||")];
+        let found =
+            match_people(&[person("0", "Ann|||")], &[link], &employees, &BTreeSet::new(), &PhoneRules::default());
+        assert_eq!(found.people, [expected]);
+    }
+
+    #[test]
+    fn a_link_needs_both_halves_of_the_identity() {
+        check_link((110, "SIP-110"), Match::Linked { link: 0, employee: 0 });
+        check_link((110, "SIP-111"), Match::IdentityMismatch { link: 0 });
+        check_link((110, "SIP-999"), Match::IdentityMismatch { link: 0 });
+        check_link((999, "SIP-110"), Match::IdentityMismatch { link: 0 });
+        check_link((999, "SIP-999"), Match::EmployeeDeleted { link: 0 });
+    }
+
+    proptest! {
+        /// No employee is ever given to two people, and a person with a link is never adopted again.
+        #[test]
+        fn one_to_one(directory in proptest::collection::vec(("[ab]", "(20[1-3])?", "([ab]@x)?"), 0..8),
+                      pbx in proptest::collection::vec(("[ab]", "20[1-3]", "([ab]@x)?"), 0..5)) {
+            let people: Vec<Person> = directory.iter().enumerate()
+                .map(|(at, (name, number, email))| person(&at.to_string(), &format!("{name}|{number}||{email}"))).collect();
+            let employees: Vec<Employee> = (1..).zip(&pbx)
+                .map(|(id, (name, number, email))| employee(id, &format!("{name}|{number}||{email}"))).collect();
+            let found = match_people(&people, &[], &employees, &BTreeSet::new(), &PhoneRules::default());
+            let mut taken = BTreeSet::new();
+            for one in &found.people {
+                if let Match::Adopted { employee, .. } = one {
+                    prop_assert!(taken.insert(*employee));
+                }
+            }
+        }
+    }
+}

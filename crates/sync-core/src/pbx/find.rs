@@ -1,0 +1,107 @@
+//! After a crash: was a task committed, and what has to be announced if it was.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::relations::references;
+use super::schema::{Schema, Table, text};
+use super::state::{Person, extensions, people};
+use super::{Applied, CreateTask, ModelEvent, Task, UpdateTask, events};
+use crate::person::{Field, Note};
+
+/// The task's effect, when it is in the database.
+pub(super) fn find_applied(
+    connection: &Connection,
+    schema: &Schema,
+    media: &Path,
+    task: &Task,
+) -> rusqlite::Result<Option<Applied>> {
+    match task {
+        Task::Create(task) => find_created(connection, schema, media, task),
+        Task::Update(task) => find_updated(connection, schema, media, task),
+    }
+}
+
+fn find_created(
+    connection: &Connection,
+    schema: &Schema,
+    media: &Path,
+    task: &CreateTask,
+) -> rusqlite::Result<Option<Applied>> {
+    let number = connection
+        .query_row("SELECT extension FROM m_Sip WHERE uniqid = ?1", [&task.sip_uniqid], |row| text(row, 0))
+        .optional()?;
+    let Some(number) = number else { return Ok(None) };
+    let extensions = extensions(connection)?;
+    let owner = extensions.iter().find(|row| row.number == number && row.kind == "SIP").and_then(|row| row.user_id);
+    let Some(user_id) = owner else { return Ok(None) };
+    let Some(person) = people(connection, &extensions, &BTreeSet::from([user_id]))?.remove(&user_id) else {
+        return Ok(None);
+    };
+    let events = rows(&person).into_iter().map(|(table, row)| events::created(schema, table, row)).collect();
+    let notes = photo_notes(&person, media, &task.values[Field::Photo]);
+    Ok(Some(Applied { user_id, events, replaced: Vec::new(), notes }))
+}
+
+fn find_updated(
+    connection: &Connection,
+    schema: &Schema,
+    media: &Path,
+    task: &UpdateTask,
+) -> rusqlite::Result<Option<Applied>> {
+    let extensions = extensions(connection)?;
+    let people = people(connection, &extensions, &BTreeSet::from([task.user_id]))?;
+    let Some(person) = people.get(&task.user_id).filter(|person| person.sip_uniqid == task.sip_uniqid) else {
+        return Ok(None);
+    };
+    let current = person.values(media);
+    // A photo that could not be stored does not stop the rest of an update, so it does not tell whether it was made.
+    let (photo, others): (Vec<Field>, Vec<Field>) = task.fields.iter().partition(|&&field| field == Field::Photo);
+    let telling = if others.is_empty() { &photo } else { &others };
+    if telling.iter().any(|&field| current[field] != task.new[field]) {
+        return Ok(None);
+    }
+    let mut events: Vec<ModelEvent> = Vec::new();
+    let mut add = |table: Table, row: i64| {
+        let event = events::updated(table, row, announced_columns(schema, table));
+        if !events.contains(&event) {
+            events.push(event);
+        }
+    };
+    for (table, row) in rows(person) {
+        add(table, row);
+    }
+    let changed = task.fields.iter().filter(|&&field| matches!(field, Field::Number | Field::Mobile));
+    let numbers = changed.map(|&field| task.new[field].clone()).filter(|number| !number.is_empty()).collect();
+    for reference in references(connection, schema, &numbers)? {
+        add(reference.table, reference.row);
+    }
+    let notes = if photo.is_empty() { Vec::new() } else { photo_notes(person, media, &task.new[Field::Photo]) };
+    Ok(Some(Applied { user_id: person.user_id, events, replaced: Vec::new(), notes }))
+}
+
+/// An employee's own rows, in the order in which MikoPBX makes them.
+fn rows(person: &Person) -> Vec<(Table, i64)> {
+    let mut rows = vec![(Table::Users, person.user_id), (Table::Extensions, person.sip_extension)];
+    rows.extend(person.sip.map(|row| (Table::Sip, row)));
+    rows.extend(person.forwarding.as_ref().map(|row| (Table::Forwarding, row.id)));
+    rows.extend(person.external_extension.map(|row| (Table::Extensions, row)));
+    rows.extend(person.phones.iter().map(|(row, _)| (Table::ExternalPhones, *row)));
+    rows
+}
+
+/// An update never touches a SIP secret.
+fn announced_columns(schema: &Schema, table: Table) -> Vec<String> {
+    let mut columns = events::columns_without_id(schema, table);
+    columns.retain(|column| column != "secret");
+    columns
+}
+
+fn photo_notes(person: &Person, media: &Path, wanted: &str) -> Vec<Note> {
+    if person.values(media)[Field::Photo] == wanted {
+        return Vec::new();
+    }
+    vec![Note::about(Field::Photo, "the photo was not stored on the PBX")]
+}

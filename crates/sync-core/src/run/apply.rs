@@ -1,0 +1,171 @@
+//! Writing to the PBX: intents first, then a short transaction, then what is known to have happened.
+
+use serde::{Deserialize, Serialize};
+
+use super::tasks::{PersonTask, batches};
+use super::{Run, RunError, bases};
+use crate::journal::{ChangeRecord, Intent, SettleBatch};
+use crate::link::Link;
+use crate::pbx::{Applied, Task, TaskOutcome};
+use crate::person::{Field, Note};
+use crate::plan::{Conflict, PersonPlan, Plan, Side};
+use crate::report::{Outcome, PersonOutcome};
+
+/// What an intent keeps besides its task: what to store once the task is known to be done.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AfterTask {
+    /// The link; its `user_id` is 0 for an employee who is still to be made.
+    pub(super) link: Link,
+    /// Field, value before, value after, reason: for the record of the run.
+    pub(super) changes: Vec<(Field, String, String, String)>,
+    /// The person's name.
+    pub(super) person: String,
+}
+
+impl AfterTask {
+    /// The records of the run once the task is done.
+    pub(super) fn records(&self, run_id: i64, applied: &Applied) -> Vec<ChangeRecord> {
+        let mut replaced = serde_json::to_string(&applied.replaced).unwrap_or_default();
+        self.changes
+            .iter()
+            .map(|(field, old, new, why)| ChangeRecord {
+                run_id,
+                key: self.link.key.clone(),
+                user_id: Some(applied.user_id),
+                person: self.person.clone(),
+                field: field.name().to_owned(),
+                side: Side::Pbx.name().to_owned(),
+                old: old.clone(),
+                new: new.clone(),
+                why: why.clone(),
+                outcome: "done".to_owned(),
+                // The rows belong to the person as a whole; they are kept once.
+                replaced_json: std::mem::replace(&mut replaced, "[]".to_owned()),
+            })
+            .collect()
+    }
+}
+
+impl Run<'_, '_> {
+    /// Carries out the PBX's side of the plan, batch by batch.
+    pub(super) fn apply(&mut self, plan: &Plan, outcomes: &mut [PersonOutcome]) -> Result<(), RunError> {
+        let batches = batches(plan, self.job.policy.forward_to_mobile, self.session.random);
+        let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
+        self.progress.enter("applying", total, self.session.host);
+        let mut done = 0;
+        for batch in batches {
+            self.stop_if_cancelled()?;
+            self.apply_batch(plan, &batch, outcomes)?;
+            done += batch.len() as u64;
+            self.session.journal.progress(self.run_id, done as i64, total as i64)?;
+            self.progress.step(done, self.session.host);
+        }
+        Ok(())
+    }
+
+    fn apply_batch(
+        &mut self,
+        plan: &Plan,
+        batch: &[PersonTask],
+        outcomes: &mut [PersonOutcome],
+    ) -> Result<(), RunError> {
+        let now = self.session.host.now();
+        let prepared: Vec<AfterTask> =
+            batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, now)).collect();
+        let intents = self.intents(batch, &prepared);
+        let ids = self.session.journal.record_intents(&intents)?;
+        let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
+        let results = self.session.pbx.apply(&tasks, self.session.host)?;
+        let mut settled = SettleBatch { intents_done: ids, ..SettleBatch::default() };
+        for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
+            let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
+            match result {
+                TaskOutcome::Applied(applied) => {
+                    note_applied(person, outcome, &applied);
+                    if let Task::Create(task) = &one.task {
+                        outcome.sip_uniqid = task.sip_uniqid.clone();
+                    }
+                    settled.events.extend(event_texts(&applied));
+                    settled.changes.extend(after.records(self.run_id, &applied));
+                    if let Some(link) = bases::link_after(person, outcome, self.job.policy.server_id, now) {
+                        after.link = link;
+                        settled.links.push(after.link);
+                    }
+                }
+                TaskOutcome::Refused { field, reason } => note_refused(person, outcome, field, &reason),
+            }
+        }
+        self.session.journal.settle(&settled)?;
+        Ok(())
+    }
+
+    /// What is to be stored if the whole task turns out to be done.
+    fn after_task(&self, person: &PersonPlan, task: &Task, now: i64) -> AfterTask {
+        let mut hoped = PersonOutcome { user_id: Some(person.user_id.unwrap_or_default()), ..PersonOutcome::default() };
+        let pbx_changes = person.changes.iter().filter(|change| change.side == Side::Pbx);
+        for change in pbx_changes.clone() {
+            hoped.changes.insert((Side::Pbx, change.field), Outcome::Done);
+        }
+        let mut link = bases::link_after(person, &hoped, self.job.policy.server_id, now)
+            .or_else(|| person.link.clone())
+            .unwrap_or_default();
+        if let Task::Create(create) = task {
+            link.sip_uniqid = create.sip_uniqid.clone();
+            link.created_by_sync = true;
+        }
+        let changes = pbx_changes
+            .map(|change| (change.field, change.old.clone(), change.new.clone(), change.why.text().to_owned()))
+            .collect();
+        AfterTask { link, changes, person: person.name() }
+    }
+
+    fn intents(&self, batch: &[PersonTask], prepared: &[AfterTask]) -> Vec<Intent> {
+        batch
+            .iter()
+            .zip(prepared)
+            .map(|(one, after)| Intent {
+                id: 0,
+                run_id: self.run_id,
+                server_id: self.job.policy.server_id,
+                key: after.link.key.clone(),
+                task_json: serde_json::to_string(&one.task).unwrap_or_default(),
+                link_json: serde_json::to_string(after).unwrap_or_default(),
+                kind: if matches!(one.task, Task::Create(_)) { "create" } else { "update" }.to_owned(),
+            })
+            .collect()
+    }
+}
+
+/// The events of a task as the outbox keeps them.
+pub(super) fn event_texts(applied: &Applied) -> impl Iterator<Item = String> + '_ {
+    applied.events.iter().filter_map(|event| serde_json::to_string(event).ok())
+}
+
+fn note_applied(person: &PersonPlan, outcome: &mut PersonOutcome, applied: &Applied) {
+    outcome.user_id = Some(applied.user_id);
+    for change in person.changes.iter().filter(|change| change.side == Side::Pbx) {
+        let skipped = applied.notes.iter().find(|note| note.field == Some(change.field));
+        let result = skipped.map_or(Outcome::Done, |note| Outcome::NotDone(note.text.clone()));
+        outcome.changes.insert((Side::Pbx, change.field), result);
+    }
+    outcome.notes.extend(applied.notes.iter().cloned());
+}
+
+fn note_refused(person: &PersonPlan, outcome: &mut PersonOutcome, field: Option<Field>, reason: &str) {
+    for change in person.changes.iter().filter(|change| change.side == Side::Pbx) {
+        outcome.changes.insert((Side::Pbx, change.field), Outcome::NotDone(reason.to_owned()));
+    }
+    let value = |values: &crate::person::Values| field.map(|field| values[field].clone()).unwrap_or_default();
+    outcome.conflicts.push(Conflict {
+        key: person.person.key.clone(),
+        user_id: person.user_id,
+        person: person.name(),
+        field,
+        side: Side::Pbx,
+        cause: "pbx-refused",
+        reason: reason.to_owned(),
+        directory_value: value(&person.person.values),
+        pbx_value: value(&person.before),
+    });
+    outcome.notes.push(Note { field, text: reason.to_owned() });
+}

@@ -1,0 +1,254 @@
+//! One synchronisation from start to finish.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use log::{debug, info, warn};
+
+use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind, ReadRequest};
+use crate::host::Host;
+use crate::journal::{Journal, JournalError, NewConflict, SettleBatch};
+use crate::limits::{Hold, Limits};
+use crate::pbx::{Pbx, PbxError};
+use crate::person::Field;
+use crate::plan::{Conflict, Inputs, Plan, Policy, make};
+use crate::report::{Counts, PersonOutcome, count, shown, summary};
+
+mod apply;
+mod bases;
+mod progress;
+mod recover;
+mod tasks;
+mod write_back;
+
+pub use recover::{deliver, recover};
+
+use progress::Progress;
+
+/// Events handed to the PBX in one announcement, at most.
+const ANNOUNCED_AT_ONCE: u32 = 500;
+
+/// What to synchronise.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The server's settings.
+    pub policy: &'a Policy,
+    /// How much may change without approval; also tells a tick's run from one made by hand.
+    pub limits: Limits,
+}
+
+/// What a run works with.
+pub struct Session<'a> {
+    /// The module's own database.
+    pub journal: &'a mut Journal,
+    /// The PBX's database.
+    pub pbx: &'a mut Pbx,
+    /// The directory.
+    pub directory: &'a mut dyn Directory,
+    /// The program around it.
+    pub host: &'a dyn Host,
+    /// Fills a buffer with cryptographically secure random bytes.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The run's id.
+    pub run_id: i64,
+    /// What was to be done.
+    pub plan: Plan,
+    /// What became of it, one per person of the plan.
+    pub outcomes: Vec<PersonOutcome>,
+    /// What the limits held.
+    pub holds: Vec<Hold>,
+    /// The sentence for the administrator.
+    pub summary: String,
+}
+
+impl Report {
+    /// How many people it concerned.
+    pub fn counts(&self) -> Counts {
+        count(&self.plan, &self.outcomes)
+    }
+}
+
+/// Why a run ended early. What it had done until then is settled and stays.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The directory could not be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The PBX's database could not be used.
+    #[error(transparent)]
+    Pbx(#[from] PbxError),
+    /// The module's database could not be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Somebody asked for it.
+    #[error("the run was cancelled; what was done before stays, the rest is done by the next run")]
+    Cancelled,
+}
+
+/// Makes the plan and applies nothing.
+pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hold>), RunError> {
+    let plan = read_and_plan(job.policy, session, &mut |_| ControlFlow::Continue(()))?;
+    let (approved, holds) = plan.approve(&job.limits);
+    clear_spool(session.journal);
+    Ok((approved.into_plan(), holds))
+}
+
+/// Synchronises a server: directory → snapshot → match → merge → number → plan → approve → intend → apply → announce →
+/// write back → settle.
+pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Report, RunError> {
+    recover(session.journal, session.pbx, session.host)?;
+    let kind = if job.limits.tick { "tick" } else { "manual" };
+    let run_id = session.journal.begin_run(job.policy.server_id, kind, session.host.now())?;
+    let mut run = Run { job, run_id, session, progress: Progress::new(run_id) };
+    let carried_out = run.carry_out();
+    let delivered = deliver(run.session.journal, run.session.host);
+    let ended = carried_out.and_then(|report| delivered.map(|()| report).map_err(RunError::from));
+    run.close(ended)
+}
+
+struct Run<'a, 'b> {
+    job: Job<'a>,
+    run_id: i64,
+    session: &'a mut Session<'b>,
+    progress: Progress,
+}
+
+impl Run<'_, '_> {
+    fn carry_out(&mut self) -> Result<Report, RunError> {
+        let plan = self.read_and_plan()?;
+        let (approved, holds) = plan.approve(&self.job.limits);
+        let plan = approved.into_plan();
+        let mut outcomes: Vec<PersonOutcome> = plan
+            .people
+            .iter()
+            .map(|person| PersonOutcome { user_id: person.user_id, ..PersonOutcome::default() })
+            .collect();
+        self.apply(&plan, &mut outcomes)?;
+        deliver(self.session.journal, self.session.host)?;
+        let written = self.write_back(&plan, &mut outcomes);
+        self.settle(&plan, &outcomes, written.is_ok())?;
+        written?;
+        let summary = summary(&plan, &outcomes);
+        Ok(Report { run_id: self.run_id, plan, outcomes, holds, summary })
+    }
+
+    fn read_and_plan(&mut self) -> Result<Plan, RunError> {
+        let host = self.session.host;
+        let progress = &mut self.progress;
+        progress.enter("reading", 0, host);
+        let plan = read_and_plan(self.job.policy, self.session, &mut |read| {
+            progress.step(read, host);
+            ControlFlow::Continue(())
+        })?;
+        self.stop_if_cancelled()?;
+        Ok(plan)
+    }
+
+    fn stop_if_cancelled(&self) -> Result<(), RunError> {
+        if self.session.journal.cancel_requested(self.run_id)? { Err(RunError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Stores the links that follow from what happened and what is left for a human.
+    fn settle(&mut self, plan: &Plan, outcomes: &[PersonOutcome], complete: bool) -> Result<(), RunError> {
+        let now = self.session.host.now();
+        let mut links = bases::links_after(plan, outcomes, self.job.policy.server_id, now);
+        links.extend(bases::departed_links(plan, now));
+        if !links.is_empty() {
+            self.session.journal.settle(&SettleBatch { links, ..SettleBatch::default() })?;
+        }
+        let planned = plan.people.iter().flat_map(|person| &person.conflicts);
+        let found = outcomes.iter().flat_map(|outcome| &outcome.conflicts);
+        let seen: Vec<NewConflict> = planned.chain(found).map(new_conflict).collect();
+        let complete = complete && plan.coverage == Coverage::Full && !plan.people.is_empty();
+        self.session.journal.replace_conflicts(self.job.policy.server_id, &seen, now, complete)?;
+        Ok(())
+    }
+
+    /// Writes the end of the run into the journal, however it ended.
+    fn close(self, ended: Result<Report, RunError>) -> Result<Report, RunError> {
+        let Run { run_id, session, mut progress, .. } = self;
+        let now = session.host.now();
+        let (state, summary, counts, error) = match &ended {
+            Ok(report) => {
+                let counts = serde_json::to_string(&report.counts()).unwrap_or_default();
+                info!("run {run_id}: {}", report.summary);
+                ("done", report.summary.clone(), counts, String::new())
+            }
+            Err(RunError::Cancelled) => ("cancelled", RunError::Cancelled.to_string(), "{}".into(), String::new()),
+            Err(error) => ("failed", String::new(), "{}".into(), error.to_string()),
+        };
+        if let Err(error) = &ended {
+            warn!("run {run_id} ended early: {error}");
+        }
+        clear_spool(session.journal);
+        let noted = session.journal.end_run(run_id, now, state, &summary, &counts, &error);
+        progress.enter("done", 0, session.host);
+        let report = ended?;
+        noted?;
+        Ok(report)
+    }
+}
+
+/// Reads both sides and makes the plan.
+fn read_and_plan(
+    policy: &Policy,
+    session: &mut Session<'_>,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Plan, RunError> {
+    let links = session.journal.links(policy.server_id)?;
+    let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
+    let spool = session.journal.paths().spool();
+    let request = ReadRequest { known_marks: &known_marks, spool: &spool, now: session.host.now() };
+    let directory = session.directory.read(&request, progress).map_err(cancelled)?;
+    debug!("directory: {} entries", directory.entries.len());
+    let pbx = session.pbx.read()?;
+    debug!("PBX: {} employees, {} numbers in use", pbx.employees.len(), pbx.numbers.len());
+    let everyone = session.journal.all_linked_users()?;
+    let linked_elsewhere: BTreeSet<i64> =
+        everyone.into_iter().filter(|(_, server)| *server != policy.server_id).map(|(user, _)| user).collect();
+    let numbers_used = session.journal.numbers_used()?;
+    let inputs = Inputs {
+        policy,
+        directory: &directory,
+        pbx: &pbx,
+        links: &links,
+        linked_elsewhere: &linked_elsewhere,
+        numbers_used: &numbers_used,
+        phones: policy.phones(&pbx.language),
+    };
+    Ok(make(inputs))
+}
+
+fn cancelled(error: DirectoryError) -> RunError {
+    if error.kind == DirectoryErrorKind::Cancelled { RunError::Cancelled } else { RunError::Directory(error) }
+}
+
+fn new_conflict(conflict: &Conflict) -> NewConflict {
+    let value = |text: &str| conflict.field.map_or(text, |field| shown(field, text)).to_owned();
+    NewConflict {
+        key: conflict.key.clone(),
+        user_id: conflict.user_id,
+        person: conflict.person.clone(),
+        field: conflict.field.map(Field::name).unwrap_or_default().to_owned(),
+        side: conflict.side.name().to_owned(),
+        cause: conflict.cause.to_owned(),
+        reason: conflict.reason.clone(),
+        directory_value: value(&conflict.directory_value),
+        pbx_value: value(&conflict.pbx_value),
+    }
+}
+
+/// Photos of a run are of no use to the next one, which asks again where it needs to.
+fn clear_spool(journal: &Journal) {
+    let spool = journal.paths().spool();
+    if let Err(error) = std::fs::remove_dir_all(&spool)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        warn!("{} could not be emptied: {error}", spool.display());
+    }
+}
