@@ -1,0 +1,143 @@
+//! A power cut at every moment of a first synchronisation: afterwards everybody stands once and both sides agree.
+
+mod support;
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use support::directory::Directory;
+use support::host::Installation;
+use support::pbx::Rows;
+use support::people::{Someone, crowd};
+use support::servers::slapd;
+use support::world::{World, count, sync};
+use support::{pause, wait_until};
+
+const PEOPLE: usize = 100;
+const MOMENTS: u64 = 25;
+
+/// Far more callbacks than a run of these people makes.
+const MOST_CALLBACKS: u32 = 5000;
+
+#[test]
+fn killed_at_every_callback() {
+    let Some(template) = Template::make() else { return };
+    for callback in 1..=MOST_CALLBACKS {
+        let scene = template.scene();
+        let mut plugin = scene.world.installation.start_with_fault(callback);
+        let answer =
+            plugin.try_call(&json!({"hook": "request", "action": "sync-ldap-users", "body": {"id": template.id}}));
+        let ended = wait_until(std::time::Duration::from_secs(1), || !plugin.running());
+        if answer.is_some() && !ended {
+            assert!(callback > 20, "the whole run made only {callback} callbacks; was nothing counted?");
+            println!("killed at each of {} callbacks", callback - 1);
+            return;
+        }
+        drop(plugin);
+        scene.recover(&template, &format!("callback {callback}"));
+    }
+    panic!("the run made more than {MOST_CALLBACKS} callbacks");
+}
+
+#[test]
+fn killed_at_random_moments() {
+    let Some(template) = Template::make() else { return };
+    let length = template.undisturbed_milliseconds();
+    // A fixed sequence (Knuth's multiplicative hashing) spread over the length of a run: random enough, and repeatable.
+    for moment in (1..=MOMENTS).map(|index| index.wrapping_mul(2_654_435_761) % (length + 1)) {
+        let scene = template.scene();
+        let mut plugin = scene.world.installation.start();
+        plugin.send(&json!({"hook": "request", "action": "sync-ldap-users", "body": {"id": template.id}}));
+        pause(moment);
+        plugin.kill();
+        scene.recover(&template, &format!("{moment} ms of {length}"));
+    }
+}
+
+/// An installed module that never ran, copied for every scene, and the people its directory holds.
+struct Template {
+    world: World,
+    id: Value,
+    people: Vec<Someone>,
+    pristine: Rows,
+    server: slapd::Slapd,
+}
+
+/// One copy of the template that is about to be disturbed; the directory is the same with its numbers taken out.
+struct Scene {
+    world: World,
+}
+
+impl Template {
+    fn make() -> Option<Template> {
+        let people = crowd(PEOPLE);
+        let server = slapd::start(&people)?;
+        let world = World::new();
+        let (mut plugin, id) = world.install(&server.settings("none"));
+        assert!(plugin.stop().success());
+        let pristine = world.pbx().dump();
+        Some(Template { world, id, people, pristine, server })
+    }
+
+    fn scene(&self) -> Scene {
+        take_numbers_out(&self.server);
+        let scene = Scene { world: self.world.copy() };
+        scene.world.installation.forget();
+        scene
+    }
+
+    fn undisturbed_milliseconds(&self) -> u64 {
+        let scene = self.scene();
+        let mut plugin = scene.world.installation.start();
+        let start = Instant::now();
+        sync(&mut plugin, &self.id);
+        u64::try_from(start.elapsed().as_millis()).expect("a run is short")
+    }
+}
+
+impl Scene {
+    /// Runs again after the disturbance and compares both sides.
+    fn recover(&self, template: &Template, when: &str) {
+        let installation: &Installation = &self.world.installation;
+        let mut plugin = installation.start();
+        let answer = sync(&mut plugin, &template.id);
+        assert_eq!(count(answer.list(), "CONFLICT"), 0, "killed at {when}: {}", answer.body);
+        self.everybody_once(template, when);
+        self.world.assert_rows_are_mikopbx(112);
+        self.world.assert_announced_at_least(&template.pristine);
+
+        let settled = self.world.sides(&template.server);
+        installation.forget();
+        sync(&mut plugin, &template.id);
+        self.world.assert_unchanged(&template.server, &settled, &format!("the run after recovery ({when})"));
+        assert_eq!(installation.announced(), [], "killed at {when}");
+    }
+
+    fn everybody_once(&self, template: &Template, when: &str) {
+        let employees = self.world.pbx().employees();
+        let numbers = template.server.by_login("telephoneNumber");
+        for person in &template.people {
+            let found: Vec<_> =
+                employees.iter().filter(|row| row.email == person.mail || row.name == person.name).collect();
+            assert_eq!(found.len(), 1, "killed at {when}, {} is {found:?}", person.name);
+            assert_eq!(
+                numbers[&person.login],
+                [found[0].number.clone()],
+                "killed at {when}: both sides of {}",
+                person.name
+            );
+            assert!(!found[0].mobile.is_empty(), "killed at {when}: {} has no mobile", person.name);
+        }
+        assert_eq!(employees.len(), template.world.pbx().employees().len() + template.people.len(), "killed at {when}");
+    }
+}
+
+/// Puts the directory back into the state before the first synchronisation.
+fn take_numbers_out(server: &Directory) {
+    let numbered = server.by_login("telephoneNumber").into_iter().filter(|(_, values)| !values.is_empty());
+    let change = |login: String| format!("dn: {}\nchangetype: modify\ndelete: telephoneNumber\n\n", server.dn(&login));
+    let ldif: String = numbered.map(|(login, _)| change(login)).collect();
+    if !ldif.is_empty() {
+        server.modify(&ldif);
+    }
+}
