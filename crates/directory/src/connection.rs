@@ -23,6 +23,8 @@ use crate::transport::{self, Stream};
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Pages without a single entry after which a server is thought to be going in circles.
 const MAX_EMPTY_PAGES: u32 = 100;
+/// A whole page may take this many times the time allowed for one message.
+const PAGE_PATIENCE: u32 = 10;
 /// Time for a polite goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -271,10 +273,12 @@ impl Connection {
                 }
             };
             let controls = vec![RawControl::from(control)];
-            let result = self
-                .session
-                .search(search.base, Scope::Subtree, search.filter, &search.attributes, controls, count)
-                .await?;
+            let page =
+                self.session.search(search.base, Scope::Subtree, search.filter, &search.attributes, controls, count);
+            let limit = self.session.link.timeout * PAGE_PATIENCE;
+            let result = tokio::time::timeout(limit, page)
+                .await
+                .unwrap_or_else(|_| Err(self.session.link.too_slow("sending one page of a search", limit)))?;
             failed?;
             pages += 1;
             if result.rc != 0 {

@@ -32,15 +32,7 @@ impl Link {
     /// Explains why `doing` ("searching for people") brought no answer.
     pub(crate) fn no_answer(&self, doing: &str, reason: &LdapError) -> DirectoryError {
         match reason {
-            LdapError::Timeout { .. } => error(
-                DirectoryErrorKind::Connection,
-                format!(
-                    "{} did not answer within {} s while {doing}: the server is overloaded or hangs; nothing was \
-                     concluded from what it had sent",
-                    self.endpoint,
-                    self.timeout.as_secs_f64()
-                ),
-            ),
+            LdapError::Timeout { .. } => self.too_slow(doing, self.timeout),
             LdapError::FilterParsing => {
                 error(DirectoryErrorKind::Settings, format!("the filter used while {doing} does not parse"))
             }
@@ -48,10 +40,27 @@ impl Link {
         }
     }
 
+    /// Explains that an answer did not come within `limit`.
+    pub(crate) fn too_slow(&self, doing: &str, limit: Duration) -> DirectoryError {
+        let hint = if self.is_silent() { ". If it is a TLS port, choose ldaps for it" } else { "" };
+        let text = format!(
+            "{} did not answer within {} s while {doing}: the server is overloaded or hangs; nothing was concluded from \
+             what it had sent{hint}",
+            self.endpoint,
+            limit.as_secs_f64()
+        );
+        error(DirectoryErrorKind::Connection, text)
+    }
+
+    /// Whether plain LDAP was spoken and nothing ever came back.
+    fn is_silent(&self) -> bool {
+        !self.shared.answered.load(Ordering::Relaxed) && self.security != Security::Ldaps
+    }
+
     /// Explains why the connection ended while `doing`.
     fn ended(&self, doing: &str) -> DirectoryError {
         let endpoint = &self.endpoint;
-        let silent = !self.shared.answered.load(Ordering::Relaxed) && self.security != Security::Ldaps;
+        let silent = self.is_silent();
         match self.shared.failure() {
             Some(Failure::Malformed(text)) => error(
                 DirectoryErrorKind::Malformed,
@@ -137,7 +146,7 @@ impl Link {
                     if result.refs.is_empty() { "another server".to_owned() } else { result.refs.join(", ") }
                 ),
             ),
-            1 if result.text.contains("successful bind must be completed") => (
+            1 if settings.login.is_empty() => (
                 DirectoryErrorKind::SignIn,
                 format!("{endpoint} answers no anonymous searches: enter a login and its password"),
             ),

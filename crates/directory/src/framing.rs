@@ -288,6 +288,15 @@ mod tests {
         check(&message(&[1], 4, &[0x1f, 0x81, 0x01, 0], b""), Err("a tag number of more than one octet"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_check_panic(bytes: Vec<u8>, content: Vec<u8>, number in 0u8..32) {
+            let _ = check_answer(&bytes);
+            let _ = check_answer(&message(&[1], number, &content, b""));
+            let _ = request_kind(&bytes);
+        }
+    }
+
     fn read(bytes: &[u8]) -> Result<Frame, FrameError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut bytes = bytes;

@@ -209,3 +209,27 @@ fn admit(message: &[u8], pending: &Pending, shared: &Shared) -> Result<Passage, 
         (request, answer) => Err(Failure::Malformed(format!("answer {answer} to request {request}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn entries_wait_until_earlier_ones_are_consumed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let shared = Shared::default();
+            let passes = async |size| tokio::time::timeout(Duration::from_millis(50), shared.enter(size)).await.is_ok();
+            assert!(passes(MAX_WAITING * 2).await, "a single large entry passes");
+            assert!(!passes(1).await, "nothing more passes meanwhile");
+            shared.leave();
+            assert!(passes(MAX_WAITING - 1).await);
+            assert!(passes(1).await);
+            assert!(!passes(1).await);
+            shared.leave();
+            assert!(passes(1).await);
+        });
+    }
+}

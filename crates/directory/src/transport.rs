@@ -105,7 +105,11 @@ pub(crate) async fn protect(
             let limit = settings.timeouts.connect;
             let asked = tokio::time::timeout(limit, start_tls(&endpoint, stream)).await;
             asked.unwrap_or_else(|_| {
-                let text = format!("{endpoint} did not answer StartTLS within {} s", limit.as_secs_f64());
+                let text = format!(
+                    "{endpoint} did not answer StartTLS within {} s. If it is a TLS port, choose ldaps for it; StartTLS is \
+                     for the plain port, usually 389",
+                    limit.as_secs_f64()
+                );
                 Err(error(DirectoryErrorKind::Connection, text))
             })?
         }

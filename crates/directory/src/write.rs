@@ -21,6 +21,8 @@ use crate::{ber, filter, ids};
 
 /// Entries written at the same time over one connection.
 const IN_FLIGHT: usize = 16;
+/// Characters of a refused value that are shown.
+const SHOWN: usize = 64;
 /// Assertion control (RFC 4528).
 const ASSERTION: &str = "1.3.6.1.1.12";
 /// Post-read control (RFC 4527).
@@ -371,6 +373,7 @@ impl Writer {
     fn refused(&self, job: &Job, result: &LdapResult) -> WriteOutcome {
         let (server, login) = (&self.session.link.endpoint, &self.settings.login);
         let (attribute, dn) = (&job.attribute, &job.write.dn);
+        let value: String = job.write.value.chars().take(SHOWN).collect();
         match result.rc {
             code::INSUFFICIENT_ACCESS => WriteOutcome::NoRights(format!(
                 "\"{login}\" may not write {attribute} of {dn} on {server}: give it that right in the directory ({})",
@@ -378,16 +381,13 @@ impl Writer {
             )),
             code::NO_SUCH_OBJECT => WriteOutcome::Refused(gone(dn, server)),
             code::CONSTRAINT_VIOLATION => WriteOutcome::Refused(format!(
-                "{server} refuses \"{}\" as {attribute} of {dn}: too long, of the wrong form, or a second value where one \
-                 is allowed ({})",
-                job.write.value,
+                "{server} refuses \"{value}\" as {attribute} of {dn}: too long, of the wrong form, or a second value where \
+                 one is allowed ({})",
                 named(result)
             )),
-            _ => WriteOutcome::Refused(format!(
-                "{server} refuses \"{}\" as {attribute} of {dn}: {}",
-                job.write.value,
-                named(result)
-            )),
+            _ => {
+                WriteOutcome::Refused(format!("{server} refuses \"{value}\" as {attribute} of {dn}: {}", named(result)))
+            }
         }
     }
 

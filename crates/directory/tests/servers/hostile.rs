@@ -2,11 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Once, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use directory::Security;
-use sync_core::directory::{Coverage, DirectoryError, DirectoryErrorKind, DirectorySnapshot};
+use directory::{LdapDirectory, Security};
+use sync_core::directory::{
+    Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, WriteOutcome,
+};
+use sync_core::person::{DirectoryKey, Field};
 
 use crate::support::{read, settings};
 
@@ -38,6 +43,11 @@ fn person(id: u8, number: u32) -> Vec<u8> {
 
 /// Id and operation of the next request; nothing at the end.
 fn request(stream: &mut TcpStream) -> Option<(u8, u8)> {
+    whole_request(stream).map(|(id, operation, _)| (id, operation))
+}
+
+/// The next request with its contents.
+fn whole_request(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     let mut head = [0u8; 2];
     stream.read_exact(&mut head).ok()?;
     let mut length = usize::from(head[1]);
@@ -48,7 +58,7 @@ fn request(stream: &mut TcpStream) -> Option<(u8, u8)> {
     }
     let mut body = vec![0u8; length];
     stream.read_exact(&mut body).ok()?;
-    Some((body[2], body[3] & 0x1f))
+    Some((body[2], body[3] & 0x1f, body))
 }
 
 /// Answers sign-in and root DSE properly, and the first search for people with `answer`; then the connection stays open
@@ -203,4 +213,89 @@ fn a_flood_of_entries_is_taken_at_the_pace_of_the_reader() {
     };
     let snapshot = read_from(serve(answer, false)).expect("people");
     assert_eq!(snapshot.entries.len(), 1024);
+}
+
+#[test]
+fn a_value_added_by_somebody_else_at_the_same_moment_wins() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let (changes, seen) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        // The root DSE, the entry before with no number, the entry after with ours and somebody else's.
+        let before: &[(&str, &[u8])] = &[("entryUUID", b"k")];
+        let after: &[(&str, &[u8])] = &[("entryUUID", b"k"), ("telephoneNumber", b"201"), ("telephoneNumber", b"777")];
+        let mut reads = [&[], before, after].into_iter();
+        while let Some((id, operation, body)) = whole_request(&mut stream) {
+            let answer = match operation {
+                0 => result(id, 1, 0),
+                3 => [entry(id, b"cn=a", reads.next().expect("no more reads")), result(id, 5, 0)].concat(),
+                6 => {
+                    changes.send(body).expect("the test");
+                    result(id, 7, 0)
+                }
+                _ => return,
+            };
+            stream.write_all(&answer).expect("an answer");
+        }
+    });
+    let write = DirectoryWrite {
+        key: DirectoryKey("k".to_owned()),
+        dn: "cn=a".to_owned(),
+        change_mark: String::new(),
+        field: Field::Number,
+        seen: vec![],
+        replaces: None,
+        value: "201".to_owned(),
+    };
+    let mut outcomes = Vec::new();
+    let mut directory = LdapDirectory::new(settings(port, Security::None));
+    directory.write(&[write], &mut |_, outcome| outcomes.push(outcome.clone())).expect("a connection");
+    assert_eq!(outcomes, [WriteOutcome::ChangedMeanwhile]);
+    // ENUMERATED 0 is add, 1 is delete (RFC 4511, 4.6).
+    let changes: Vec<Vec<u8>> = seen.into_iter().collect();
+    let holds = |body: &[u8], part: &[u8]| body.windows(part.len()).any(|window| window == part);
+    assert_eq!(changes.len(), 2);
+    assert!(holds(&changes[0], &[10, 1, 0]) && holds(&changes[0], b"201"));
+    assert!(holds(&changes[1], &[10, 1, 1]) && holds(&changes[1], b"201") && !holds(&changes[1], b"777"));
+}
+
+/// Panics inside the LDAP library since the count began, on any thread.
+fn library_panics() -> &'static AtomicUsize {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let earlier = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.location().is_some_and(|place| place.file().contains("ldap3") || place.file().contains("lber")) {
+                COUNT.fetch_add(1, Ordering::SeqCst);
+            }
+            earlier(info);
+        }));
+    });
+    &COUNT
+}
+
+#[test]
+fn no_flipped_byte_reaches_the_library_unchecked() {
+    let before = library_panics().load(Ordering::SeqCst);
+    let control = tlv(0x30, &[tlv(4, b"1.2.840.113556.1.4.319"), tlv(1, &[0]), tlv(4, b"x")].concat());
+    let sound = move |id: u8| {
+        let outcome = [tlv(10, &[0]), tlv(4, b"dc=a"), tlv(4, b"fine"), tlv(0xa3, &tlv(4, b"ldap://a"))].concat();
+        let done = tlv(0x30, &[tlv(2, &[id]), tlv(0x65, &outcome), tlv(0xa0, &control)].concat());
+        [person(id, 1), done].concat()
+    };
+    for position in 0..sound(0).len() {
+        for change in [0x01, 0x20, 0x80, 0xff] {
+            let sound = sound.clone();
+            let answer = move |id: u8, stream: &mut TcpStream| {
+                let mut bytes = sound(id);
+                bytes[position] ^= change;
+                drop(stream.write_all(&bytes));
+            };
+            // Whatever the outcome is, it is one: no panic here, and none hidden in a task.
+            let _ = read_from(serve(answer, true));
+        }
+    }
+    assert_eq!(library_panics().load(Ordering::SeqCst), before);
 }

@@ -149,6 +149,26 @@ fn refused_values_and_spellings_are_explained() {
 }
 
 #[test]
+fn attributes_without_an_equality_rule_are_replaced_whole() {
+    let fax = "facsimileTelephoneNumber: 201\nfacsimileTelephoneNumber: 9\n";
+    let Some(slapd) = Slapd::start(&person("ann", fax), UNLIMITED, Certificate::Good) else { return };
+    let mut settings = slapd.settings();
+    settings.attributes.number = "facsimileTelephoneNumber".to_owned();
+    for (attempt, (old, new)) in [("201", "202"), ("202", "203")].into_iter().enumerate() {
+        let ann = entry(&settings, "ann");
+        let marked = both_ways(&change(&ann, Field::Number, Some(old), new))[attempt].clone();
+        assert!(is_written(&write(&settings, &[marked])[0]));
+        let mut expected = [new, "9"];
+        expected.sort();
+        assert_eq!(slapd.values(&dn("ann"), "facsimileTelephoneNumber"), expected);
+        // The same write again meets an entry that changed, by us this time.
+        for stale in both_ways(&change(&ann, Field::Number, Some(old), "999")) {
+            assert_eq!(write(&settings, &[stale]), [WriteOutcome::ChangedMeanwhile]);
+        }
+    }
+}
+
+#[test]
 fn a_person_who_moved_is_found_by_identifier() {
     let people = person("ann", "") + &person("bob", "") + &person("eve", "");
     let Some(slapd) = Slapd::start(&people, UNLIMITED, Certificate::Good) else { return };
