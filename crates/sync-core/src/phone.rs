@@ -37,6 +37,12 @@ impl PhoneRules {
         if text.is_empty() || text.chars().count() > LONGEST || !text.chars().any(|c| c.is_ascii_digit()) {
             return None;
         }
+        // `00` is the international prefix that ITU-T E.164 recommends; a region's own rules may not know it.
+        let international = text.strip_prefix("00").map(|rest| format!("+{rest}"));
+        self.parse(text).or_else(|| self.parse(&international?))
+    }
+
+    fn parse(&self, text: &str) -> Option<String> {
         // The parser is somebody else's code and the text anybody's: a panic in it is "not a number".
         let parsed = catch_unwind(AssertUnwindSafe(|| phonenumber::parse(self.region, text).ok())).ok().flatten()?;
         if !catch_unwind(AssertUnwindSafe(|| parsed.is_valid())).unwrap_or(false) {
@@ -102,6 +108,8 @@ mod tests {
         }
         check("", "+44 7700 900123", Some("447700900123"));
         check("DE", "+44 7700 900123", Some("447700900123"));
+        check("", "0049 171 3920004", Some("491713920004"));
+        check("RU", "0049 171 3920004", Some("491713920004"));
     }
 
     #[test]

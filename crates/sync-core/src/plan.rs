@@ -10,7 +10,7 @@ use crate::matching::{Match, match_people};
 use crate::merge::{Merged, Sides, first, merge};
 use crate::normalise::{NumberWish, Person, Rules, respell_number};
 use crate::numbering::{Allocator, Numbering, RoutePattern};
-use crate::pbx::PbxSnapshot;
+use crate::pbx::{Holder, PbxSnapshot};
 use crate::person::{AccountState, DirectoryKey, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
 
@@ -547,7 +547,7 @@ fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
         .numbers
         .iter()
         .map(|(number, holder)| {
-            let shown = format!("{} {:?}", holder.kind.to_lowercase(), holder.label);
+            let shown = describe(holder);
             (if holder.kind == "EXTERNAL" { phones.comparable(number) } else { number.clone() }, shown)
         })
         .collect();
@@ -565,6 +565,16 @@ fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
         })
         .collect();
     settle_fields(plans, &[Field::Email], &emails, &|_, value: &str| value.to_lowercase(), inputs);
+}
+
+/// Who has a number, in words: `queue "Sales office"`, `parking`.
+fn describe(holder: &Holder) -> String {
+    let kind = match holder.kind.as_str() {
+        "SIP" => "employee",
+        "EXTERNAL" => "the mobile of",
+        other => &other.to_lowercase(),
+    };
+    if holder.label.is_empty() { kind.to_owned() } else { format!("{kind} {:?}", holder.label) }
 }
 
 fn settle_fields(
