@@ -33,16 +33,28 @@ impl PhoneRules {
     /// The E.164 digits (country code first, no `+`), when the text is a valid number of the region or has a country
     /// code (ITU-T E.164). An extension behind the number is not part of it.
     pub fn e164(&self, text: &str) -> Option<String> {
-        let text = text.trim();
-        if text.is_empty() || text.chars().count() > LONGEST || !text.chars().any(|c| c.is_ascii_digit()) {
+        self.parse(&international(text))
+    }
+
+    /// The mobile number in the form MikoPBX stores it: digits without `+`, 2 to 15 of them, the first not 0
+    /// (docs/MIKOPBX.md, Employees). A number that E.164 does not know but that fits this form is kept as it is.
+    pub fn mobile(&self, text: &str) -> Option<String> {
+        let text = international(text);
+        if let Some(digits) = self.parse(&text) {
+            return Some(digits);
+        }
+        let plain = text.strip_prefix("tel:").unwrap_or(&text);
+        if !plain.chars().all(|c| c.is_ascii_digit() || " +-.()/\u{a0}".contains(c)) {
             return None;
         }
-        // `00` is the international prefix that ITU-T E.164 recommends; a region's own rules may not know it.
-        let international = text.strip_prefix("00").map(|rest| format!("+{rest}"));
-        self.parse(text).or_else(|| self.parse(&international?))
+        let digits: String = plain.chars().filter(char::is_ascii_digit).collect();
+        fits_pbx(&digits).then_some(digits)
     }
 
     fn parse(&self, text: &str) -> Option<String> {
+        if text.is_empty() || text.chars().count() > LONGEST || !text.chars().any(|c| c.is_ascii_digit()) {
+            return None;
+        }
         // The parser is somebody else's code and the text anybody's: a panic in it is "not a number".
         let parsed = catch_unwind(AssertUnwindSafe(|| phonenumber::parse(self.region, text).ok())).ok().flatten()?;
         if !catch_unwind(AssertUnwindSafe(|| parsed.is_valid())).unwrap_or(false) {
@@ -53,23 +65,19 @@ impl PhoneRules {
         fits_pbx(&digits).then_some(digits)
     }
 
-    /// The mobile number in the form MikoPBX stores it: digits without `+`, 2 to 15 of them, the first not 0
-    /// (docs/MIKOPBX.md, Employees). A number that E.164 does not know but that fits this form is kept as it is.
-    pub fn mobile(&self, text: &str) -> Option<String> {
-        if let Some(digits) = self.e164(text) {
-            return Some(digits);
-        }
-        let plain = text.trim().strip_prefix("tel:").unwrap_or(text.trim());
-        if !plain.chars().all(|c| c.is_ascii_digit() || " +-.()/\u{a0}".contains(c)) {
-            return None;
-        }
-        let digits: String = plain.chars().filter(char::is_ascii_digit).collect();
-        fits_pbx(&digits).then_some(digits)
-    }
-
     /// A key that is equal for spellings of the same number.
     pub fn comparable(&self, text: &str) -> String {
         self.mobile(text).unwrap_or_else(|| text.trim().to_owned())
+    }
+}
+
+/// The text with `+` for the international prefix `00` that ITU-T E.164 recommends (a region's own rules may not know
+/// it), and without the trunk prefix of `+44 (0)7700 …`, which is only dialled inside the country (ITU-T E.123).
+fn international(text: &str) -> String {
+    let text = text.trim();
+    match text.strip_prefix('+').or(text.strip_prefix("00")) {
+        Some(rest) => format!("+{}", rest.replacen("(0)", "", 1)),
+        None => text.to_owned(),
     }
 }
 
@@ -108,6 +116,7 @@ mod tests {
         }
         check("", "+44 7700 900123", Some("447700900123"));
         check("DE", "+44 7700 900123", Some("447700900123"));
+        check("", "+44 (0)7700 900123", Some("447700900123"));
         check("", "0049 171 3920004", Some("491713920004"));
         check("RU", "0049 171 3920004", Some("491713920004"));
     }

@@ -93,15 +93,13 @@ fn has_conflict(person: &PersonPlan, outcome: Option<&PersonOutcome>) -> bool {
 /// The sentence for the administrator. Names are given where a group has five people or fewer.
 pub fn summary(plan: &Plan, outcomes: &[PersonOutcome]) -> String {
     let counts = count(plan, outcomes);
-    if counts.create + counts.adopt + counts.update + counts.conflict + counts.write_back == 0 {
-        return "everything is up to date".to_owned();
-    }
-    let mut sentence = format!(
-        "{} new, {} updated, {} removed",
-        counts.create,
-        counts.adopt + counts.update,
-        0 // Nobody is ever removed by a run.
-    );
+    let updated = counts.adopt + counts.update;
+    let mut sentence = match counts.create + updated {
+        0 if counts.conflict == 0 => "everything is up to date".to_owned(),
+        0 => "everything else is up to date".to_owned(),
+        // Nobody is ever removed by a run.
+        _ => format!("{} new, {updated} updated, 0 removed", counts.create),
+    };
     for (count, what) in [
         (counts.adopt, "recognised among the employees"),
         (counts.write_back, "written back to the directory"),

@@ -109,7 +109,7 @@ function planColumns() {
       id: 'what', label: t('preview.what'),
       cell: (row) => {
         const lines = [
-          row.reason && h('div', { class: 'ls-reason' }, val(row.reason)),
+          row.reason && !(row.conflicts || []).length && h('div', { class: 'ls-reason' }, val(row.reason)),
           (row.conflicts || []).map(conflictLine),
           (row.changes || []).map(changeLine),
           (row.notes || []).map(noteLine),
