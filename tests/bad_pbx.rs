@@ -121,7 +121,7 @@ fn the_database_is_locked_for_longer_than_we_wait() {
     let holder = Connection::open(scene.database()).expect("the PBX's database");
     holder.execute_batch("begin immediate").expect("the PBX's own write lock");
     let start = Instant::now();
-    scene.fails_in(&mut plugin, "sync-ldap-users", &["mikopbx.db", "locked"]);
+    scene.fails_in(&mut plugin, "sync-ldap-users", &["mikopbx.db", "lock"]);
     let waited = start.elapsed();
     assert!((Duration::from_secs(8)..Duration::from_secs(40)).contains(&waited), "waited {waited:?}, not about 10 s");
     holder.execute_batch("rollback").expect("the lock is given back");
@@ -152,7 +152,7 @@ fn the_database_is_read_only() {
     let Some(scene) = Scene::make() else { return };
     permit(scene.database(), 0o444);
     let mut plugin = scene.world.installation.start_bound_by_permissions();
-    scene.fails_in(&mut plugin, "sync-ldap-users", &["mikopbx.db", "written"]);
+    scene.fails_in(&mut plugin, "sync-ldap-users", &["mikopbx.db", "read-only"]);
     permit(scene.database(), 0o644);
     scene.unchanged("a database that is read-only");
 }

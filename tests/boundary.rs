@@ -32,14 +32,14 @@ fn every_misuse_of_a_hook_is_answered() {
 fn the_example_in_c_shows_a_preview() {
     let world = World::new();
     let Some(server) = slapd::start(&crowd(5)) else { return };
+    let (mut plugin, id) = world.install(&server.settings("none"));
+    plugin.stop();
     let before = world.sides(&server);
     let program = compile(&root().join("examples/preview.c"), world.path());
-    let settings = world.path().join("settings.json");
-    std::fs::write(&settings, server.settings("none").to_string()).expect("the settings");
     let mut preview = Command::new(program);
-    preview.arg(&built().library).arg(&world.installation.module);
-    preview.arg(&world.pbx().database).arg(&world.pbx().media).arg(&settings);
-    let shown = run(&mut preview);
+    preview.env("LD_LIBRARY_PATH", built().library.parent().expect("a library stands in a directory"));
+    preview.arg(&world.installation.module).arg(&world.pbx().database).arg(&world.pbx().media);
+    let shown = run(preview.arg(id.as_str().map_or_else(|| id.to_string(), str::to_owned)));
     for person in crowd(5) {
         assert!(shown.contains(&person.name), "{} is missing in {shown}", person.name);
     }
@@ -118,7 +118,13 @@ fn compile(source: &Path, into: &Path) -> PathBuf {
     let program = into.join(source.file_stem().expect("a C file has a name"));
     let mut compiler = Command::new("cc");
     compiler.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-I"]).arg(root().join("include"));
-    compiler.arg(source).arg("-o").arg(&program).args(["-ldl", "-lpthread"]);
+    let libraries = built().library.parent().expect("a library stands in a directory");
+    compiler.arg(source).arg("-o").arg(&program).arg("-L").arg(libraries).args([
+        "-ldl",
+        "-lpthread",
+        "-Wl,--as-needed",
+    ]);
+    compiler.arg("-lmodule_ldap_sync");
     run(&mut compiler);
     program
 }

@@ -20,18 +20,23 @@ fn a_thousand_unchanged_people_cost_one_search_and_no_query_each() {
     assert_eq!(count(sync(&mut plugin, &id).list(), "UPDATED"), people.len());
 
     world.installation.forget();
+    let told_before = server.guard.log_text().len();
     assert_eq!(count(sync(&mut plugin, &id).list(), "SKIPPED"), people.len());
     let log = world.installation.log_text();
-    let searches = log.lines().filter(|line| line.contains("search of ")).collect::<Vec<_>>();
+    let searches: Vec<&str> = log.lines().filter(|line| line.contains("entries in ")).collect();
     assert_eq!(searches.len(), 1, "the searches of a run over unchanged people: {searches:#?}");
+    assert!(searches[0].contains("1000 entries"), "{}", searches[0]);
     for person in people.iter().step_by(97) {
         let lines: Vec<&str> =
             log.lines().filter(|line| line.contains(&person.login) || line.contains(&person.mail)).collect();
         assert!(lines.is_empty(), "the run asked about {}: {lines:#?}", person.name);
     }
-    assert!(
-        log.lines().count() < 200,
-        "the log of an unchanged run grows with the people: {} lines",
-        log.lines().count()
-    );
+    let lines = log.lines().count();
+    assert!(lines < 200, "the log of a run over unchanged people grows with them: {lines} lines");
+
+    // What the server itself saw (its statistics log, one SRCH line per page): the pages of that one search.
+    let seen = server.guard.log_text();
+    let pages: Vec<&str> = seen[told_before..].lines().filter(|line| line.contains("SRCH base=\"ou=people")).collect();
+    assert!((1..=2).contains(&pages.len()), "pages of 500 to 1,000 people: {pages:#?}");
+    assert!(!seen[told_before..].contains(" MOD dn="), "unchanged people are not written");
 }

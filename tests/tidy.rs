@@ -227,20 +227,31 @@ fn the_documents_name_what_there_is() {
 
 #[test]
 fn every_word_of_the_page_is_translated() {
-    let keys = |language: &str| -> BTreeSet<String> {
+    let keys = |language: &str, forms: &[&str]| -> BTreeSet<String> {
         let files: Vec<PathBuf> =
             tracked().into_iter().filter(|file| file.ends_with(format!("{language}.json"))).collect();
         assert!(!files.is_empty(), "public/ has no {language}.json");
         let text = fs::read_to_string(root().join(&files[0])).expect("a tracked file");
         let words: BTreeMap<String, Value> = serde_json::from_str(&text).expect("translations are a JSON object");
-        let blank: Vec<_> =
-            words.iter().filter(|(_, word)| word.as_str().is_none_or(|word| word.trim().is_empty())).collect();
+        let blank: Vec<_> = words.iter().filter(|(_, word)| !is_translated(word, forms)).collect();
         assert!(blank.is_empty(), "blank translations in {language}: {blank:?}");
         words.into_keys().collect()
     };
-    let (english, russian) = (keys("en"), keys("ru"));
+    // The plural forms of the languages (CLDR).
+    let (english, russian) = (keys("en", &["one", "other"]), keys("ru", &["one", "few", "many", "other"]));
     let missing: Vec<_> = english.symmetric_difference(&russian).collect();
     assert!(missing.is_empty(), "translated in one language only: {missing:?}");
+}
+
+/// A text, or a text for every plural form.
+fn is_translated(word: &Value, forms: &[&str]) -> bool {
+    let text = |word: &Value| word.as_str().is_some_and(|text| !text.trim().is_empty());
+    match word {
+        Value::Object(plural) => {
+            forms.len() == plural.len() && forms.iter().all(|form| plural.get(*form).is_some_and(text))
+        }
+        other => text(other),
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -84,12 +84,21 @@ pub(crate) struct Installation {
 impl Installation {
     /// Starts the plugin.
     pub(crate) fn start(&self) -> Plugin {
-        self.start_program(&built().host, None)
+        self.start_command(Command::new(&built().host))
     }
 
-    /// Starts the plugin in the host that kills itself in its `callback`th callback.
-    pub(crate) fn start_with_fault(&self, callback: u32) -> Plugin {
-        self.start_program(&built().fault_host, Some(callback))
+    /// Starts the plugin in the host that kills itself in its `callback`th callback; 0 lives and counts them, and
+    /// [`Plugin::callbacks`] tells the number.
+    pub(crate) fn start_with_fault(&self, callback: u64) -> Plugin {
+        let mut command = Command::new(&built().fault_host);
+        command
+            .arg(&built().library)
+            .arg(&self.module)
+            .arg(&self.pbx.database)
+            .arg(&self.pbx.media)
+            .arg(&self.announced);
+        command.env("FAULT_AT_CALLBACK", callback.to_string());
+        self.spawn(command)
     }
 
     /// Starts the plugin bound by file permissions even where the tests run as root, whose right to pass over them is
@@ -103,18 +112,15 @@ impl Installation {
         self.start_command(command)
     }
 
-    fn start_program(&self, program: &Path, fault: Option<u32>) -> Plugin {
-        let mut command = Command::new(program);
-        if let Some(callback) = fault {
-            command.env("FAULT_AT_CALLBACK", callback.to_string());
-        }
-        self.start_command(command)
-    }
-
     fn start_command(&self, mut command: Command) -> Plugin {
-        let log = File::options().create(true).append(true).open(&self.log).expect("the log");
         command.arg("-vv").arg("--module-dir").arg(&self.module).arg("--pbx-database").arg(&self.pbx.database);
         command.arg("--media-dir").arg(&self.pbx.media).arg("--announce-log").arg(&self.announced).arg("calls");
+        command.env("LDAP_SYNC_LIBRARY", &built().library);
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Plugin {
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log");
         command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot start: {error}"));
         let stdin = child.stdin.take();
@@ -240,9 +246,12 @@ impl Plugin {
         self.child.wait().expect("a started child can be waited for")
     }
 
-    /// Whether the host still runs.
-    pub(crate) fn running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// Ends a host that counted its callbacks; answers how many there were.
+    pub(crate) fn callbacks(&mut self) -> u64 {
+        drop(self.stdin.take());
+        let line = self.lines.recv_timeout(PATIENCE).expect("a host that counts tells the number at its end");
+        let count: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        count["callbacks"].as_u64().unwrap_or_else(|| panic!("no number of callbacks in {line}"))
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn start_with(people: &[Someone], options: &Options) -> Option<Slapd>
 
     let (port, tls_port) = (free_port(), free_port());
     let mut server = Command::new(&slapd);
-    server.arg("-f").arg(home.join("slapd.conf")).args(["-d", "0", "-h"]);
+    server.arg("-f").arg(home.join("slapd.conf")).args(["-d", "stats", "-h"]);
     server.arg(format!("ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port}"));
     let guard = Guard::start(home, &server, "");
     let directory = Directory {
