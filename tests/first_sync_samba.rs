@@ -58,7 +58,7 @@ fn a_certificate_without_names_is_shown_and_can_be_pinned() {
     let Some(server) = samba::start(&crowd(2), &Options { own_certificate: true }) else { return };
     let mut settings = server.settings("ldaps");
     let (mut plugin, id) = world.install(&settings);
-    let refused = plugin.request("preview-sync", json!({ "id": id }));
+    let refused = plugin.request("preview-sync", json!({"id": id}));
     assert_eq!(refused.status, 7, "{}", refused.body);
     assert!(refused.errors().contains("subjectAltName"), "{}", refused.errors());
 

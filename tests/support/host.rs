@@ -240,6 +240,11 @@ impl Plugin {
         let _ = self.child.wait();
     }
 
+    /// Whether an answer came that nobody has taken yet. Only for a host that has ended.
+    pub(crate) fn has_answered(&mut self) -> bool {
+        self.lines.recv_timeout(Duration::from_secs(1)).is_ok()
+    }
+
     /// Closes the host's input and waits for its end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         drop(self.stdin.take());
