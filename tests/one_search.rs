@@ -31,6 +31,9 @@ fn a_thousand_unchanged_people_cost_one_search_and_no_query_each() {
             log.lines().filter(|line| line.contains(&person.login) || line.contains(&person.mail)).collect();
         assert!(lines.is_empty(), "the run asked about {}: {lines:#?}", person.name);
     }
+    let told = log.lines().find(|line| line.contains("SQL statements")).expect("the log tells the SQL statements");
+    let statements: Vec<u64> = told.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+    assert!(statements[1..].iter().all(|count| (1..150).contains(count)), "queries that grow with people: {told}");
     let lines = log.lines().count();
     assert!(lines < 200, "the log of a run over unchanged people grows with them: {lines} lines");
 

@@ -21,3 +21,4 @@ pub mod phone;
 pub mod plan;
 pub mod report;
 pub mod run;
+mod statements;

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::statements::Statements;
+
 pub use crate::link::{Link, LinkState};
 pub use conflicts::{ConflictRecord, NewConflict};
 pub use edits::MAX_EDITS;
@@ -97,6 +99,7 @@ impl Paths {
 /// in several processes.
 pub struct Journal {
     connection: Connection,
+    statements: Statements,
     paths: Paths,
 }
 
@@ -151,6 +154,11 @@ impl Journal {
         &self.paths
     }
 
+    /// How many SQL statements were run on the module's database, for the log.
+    pub fn statements(&self) -> u64 {
+        self.statements.count()
+    }
+
     /// Runs `body` in one transaction that holds the write lock from its start: committed when it answers `Ok`, undone
     /// otherwise. The only place that begins a writing transaction.
     pub fn write<T>(
@@ -178,11 +186,12 @@ impl Journal {
     fn connect(paths: Paths) -> Result<Journal, JournalError> {
         let file = paths.database();
         let located = |error: rusqlite::Error| JournalError::from(error).located(&file);
-        let connection =
+        let mut connection =
             Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(located)?;
         set_up(&connection).map_err(located)?;
-        Ok(Journal { connection, paths })
+        let statements = Statements::of(&mut connection).map_err(located)?;
+        Ok(Journal { connection, statements, paths })
     }
 
     fn migrate(&mut self) -> Result<(), JournalError> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::person::{Employee, Field, Note, Values};
+use crate::statements::Statements;
 
 mod avatar;
 mod batch;
@@ -45,6 +46,7 @@ const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// The PBX's database, opened for reading and writing, with the directories its photos live in.
 pub struct Pbx {
     connection: Connection,
+    statements: Statements,
     database: PathBuf,
     places: Places,
 }
@@ -69,14 +71,20 @@ impl Pbx {
         }
         let explain = |error| error::explain(database, "opening", error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(database, flags).map_err(explain)?;
+        let mut connection = Connection::open_with_flags(database, flags).map_err(explain)?;
+        let statements = Statements::of(&mut connection).map_err(explain)?;
         connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
         // MikoPBX never switches foreign keys on, and checkpoints belong outside the write mutex (docs/MIKOPBX.md, Locks).
         connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0;").map_err(explain)?;
         Schema::read(&connection).map_err(explain)?.check(database)?;
         let places =
             Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
-        Ok(Pbx { connection, database: database.to_owned(), places })
+        Ok(Pbx { connection, statements, database: database.to_owned(), places })
+    }
+
+    /// How many SQL statements were run on the PBX's database, for the log.
+    pub fn statements(&self) -> u64 {
+        self.statements.count()
     }
 
     /// Reads everything a plan needs, in one read transaction and a fixed number of queries.

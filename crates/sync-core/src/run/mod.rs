@@ -186,6 +186,8 @@ impl Run<'_, '_> {
             warn!("run {run_id} ended early: {error}");
         }
         clear_spool(session.journal);
+        let (pbx, journal) = (session.pbx.statements(), session.journal.statements());
+        debug!("run {run_id}: {pbx} SQL statements in the PBX's database, {journal} in the module's");
         let noted = session.journal.end_run(run_id, now, state, &summary, &counts, &error);
         progress.enter("done", 0, session.host);
         let report = ended?;
