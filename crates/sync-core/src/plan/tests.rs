@@ -177,7 +177,7 @@ fn a_number_asked_for_is_granted_when_it_is_free() {
     );
     let mut world = World::new("a | Ann,801,, | - | -");
     world.policy.pool_when_taken = true;
-    check_world(&world, "a create pbx.name:>Ann pbx.number:>200");
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>200 directory.number:801>200");
 }
 
 #[test]
@@ -432,6 +432,6 @@ proptest! {
     #[test]
     fn a_plan_depends_on_nothing_else(world in some_world()) {
         prop_assert_eq!(told(&world.plan()), told(&world.clone().plan()));
-        prop_assert_eq!(summary(&world.plan(), &[]), summary(&world.plan(), &[]));
+        prop_assert_eq!(summary(&world.plan(), &[], &[]), summary(&world.plan(), &[], &[]));
     }
 }
