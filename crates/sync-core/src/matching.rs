@@ -371,6 +371,60 @@ mod tests {
         check(&["Bob|201||"], &["Ann|201||ann@x"], "110:number");
     }
 
+    /// Employee 110 is linked to entry `old`; the people are those found now.
+    #[track_caller]
+    fn check_bound(directory: &[(&str, &str)], pbx: &str, expected: &[Match]) {
+        let people: Vec<Person> = directory.iter().map(|(key, text)| person(key, text)).collect();
+        let link =
+            Link { key: DirectoryKey("old".into()), user_id: 110, sip_uniqid: "SIP-110".into(), ..Link::default() };
+        let none = BTreeSet::new();
+        let found = match_people(&people, &[link], &[employee(110, pbx)], &none, true, &PhoneRules::new("RU"));
+        assert_eq!(found.people, expected);
+        let found =
+            match_people(&people, &[], &[employee(110, pbx)], &BTreeSet::from([110]), true, &PhoneRules::new("RU"));
+        assert!(!found.people.iter().any(|found| matches!(found, Match::Adopted { .. })));
+    }
+
+    #[test]
+    fn nobody_is_made_a_second_time() {
+        let already = |by| Match::AlreadyLinked { employee: 0, by };
+        check_bound(&[("new", "Eve|||eve@x")], "Eve|201||eve@x", &[already(Field::Email)]);
+        check_bound(&[("new", "Eve||+7 903 111-11-11|")], "Eve|201|89031111111|", &[already(Field::Mobile)]);
+        check_bound(&[("new", "Eve|||")], "Eve|201||", &[already(Field::Name)]);
+        check_bound(&[("new", "Eve|||other@x")], "Eve|201||eve@x", &[Match::New]);
+        // The entry of the employee is there and active: whoever shares the mailbox is somebody else.
+        let linked = Match::Linked { link: 0, employee: 0 };
+        check_bound(&[("new", "Bob|||eve@x"), ("old", "Eve|||eve@x")], "Eve|201||eve@x", &[Match::New, linked]);
+    }
+
+    #[test]
+    fn a_partial_read_recognises_by_e_mail_only() {
+        for (text, adopted) in [("Ann|||ann@x", true), ("Ann|||", false), ("Bob|201||", false)] {
+            let employees = [employee(110, "Ann|201||ann@x")];
+            let none = BTreeSet::new();
+            let found = match_people(&[person("0", text)], &[], &employees, &none, false, &PhoneRules::default());
+            assert_eq!(matches!(found.people[0], Match::Adopted { .. }), adopted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_disabled_namesake_may_be_the_one_meant() {
+        let disabled = Person { account: AccountState::Disabled, ..person("1", "Ann|||") };
+        let employees = [employee(110, "Ann|201||")];
+        let people = [person("0", "Ann|||"), disabled];
+        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        assert!(matches!(found.people[0], Match::Ambiguous { .. }));
+        assert_eq!(found.people[1], Match::NotActive);
+    }
+
+    #[test]
+    fn an_employee_without_a_sip_account_is_not_adopted() {
+        let employees = [Employee { sip_uniqid: String::new(), ..employee(110, "Ann|201||ann@x") }];
+        let people = [person("0", "Ann|||ann@x")];
+        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        assert!(matches!(found.people[0], Match::Ambiguous { .. }));
+    }
+
     #[track_caller]
     fn check_link(link: (i64, &str), expected: Match) {
         let link =

@@ -141,3 +141,90 @@ pub(super) fn fields(task: &Task) -> Vec<Field> {
         Task::Update(update) => update.fields.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Coverage;
+    use crate::normalise::Person;
+    use crate::person::Values;
+    use crate::plan::Why;
+
+    /// `201>202` is a person who changes the number, `>245` one who is new and gets it, `name` one who is renamed.
+    fn plan(people: &[&str]) -> Plan {
+        let person = |text: &&str| {
+            let (old, new, field) = match text.split_once('>') {
+                Some((old, new)) => (old, new, Field::Number),
+                None => ("before", *text, Field::Name),
+            };
+            let mut person = PersonPlan {
+                person: Person::default(),
+                action: if old.is_empty() { Action::Create } else { Action::Keep },
+                link: None,
+                user_id: Some(1),
+                sip_uniqid: String::new(),
+                before: Values::default(),
+                after: Values::default(),
+                changes: Vec::new(),
+                agreed: Vec::new(),
+                conflicts: Vec::new(),
+                notes: Vec::new(),
+            };
+            person.before[field] = old.to_owned();
+            person.after[field] = new.to_owned();
+            let (old, new) = (old.to_owned(), new.to_owned());
+            person.changes.push(Change { side: Side::Pbx, field, old, new, why: Why::DirectoryChanged });
+            person
+        };
+        let people = people.iter().map(person).collect();
+        Plan { people, departures: Vec::new(), coverage: Coverage::Full, warnings: Vec::new(), linked: 0 }
+    }
+
+    #[track_caller]
+    fn check(people: &[&str], expected: &[&[usize]]) {
+        let mut seed = 0_u8;
+        let mut random = |buffer: &mut [u8]| {
+            for byte in buffer {
+                seed = seed.wrapping_mul(31).wrapping_add(7);
+                *byte = seed;
+            }
+        };
+        let batches = batches(&plan(people), true, &mut random);
+        let places: Vec<Vec<usize>> = batches.iter().map(|batch| batch.iter().map(|one| one.at).collect()).collect();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn what_is_given_up_comes_before_what_is_taken() {
+        check(&[">201", "renamed", "201>300"], &[&[2, 1, 0]]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn those_who_pass_values_to_each_other_are_never_parted() {
+        // 48 people alone, then a round of four: it does not fit into the first batch and is not cut.
+        let mut people: Vec<String> = (0..48).map(|at| format!("{}>{}", 1000 + at, 3000 + at)).collect();
+        people.extend(["201>202", "202>203", "203>204", "204>201"].map(str::to_owned));
+        let people: Vec<&str> = people.iter().map(String::as_str).collect();
+        let first: Vec<usize> = (0..48).collect();
+        check(&people, &[&first, &[48, 49, 50, 51]]);
+    }
+
+    #[test]
+    fn a_chain_longer_than_a_batch_stays_whole() {
+        let people: Vec<String> = (0..70).map(|at| format!("{}>{}", 200 + at, 201 + at)).collect();
+        let people: Vec<&str> = people.iter().map(String::as_str).collect();
+        let all: Vec<usize> = (0..70).collect();
+        check(&people, &[&all]);
+    }
+
+    #[test]
+    fn a_refused_field_is_left_out_at_the_second_try() {
+        let mut update = UpdateTask { fields: vec![Field::Name, Field::Email], ..UpdateTask::default() };
+        update.new[Field::Name] = "x".to_owned();
+        let rest = without(&Task::Update(update), Field::Name).map(|task| fields(&task));
+        assert_eq!(rest, Some(vec![Field::Email]));
+        let alone = UpdateTask { fields: vec![Field::Name], ..UpdateTask::default() };
+        assert!(without(&Task::Update(alone), Field::Name).is_none());
+    }
+}
