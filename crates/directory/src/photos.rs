@@ -9,15 +9,15 @@ use std::path::Path;
 
 use md5::{Digest, Md5};
 use sync_core::directory::{DirectoryError, DirectoryErrorKind, ReadRequest};
-use sync_core::person::{DirectoryEntry, DirectoryKey, Photo};
+use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Photo};
 
-use crate::connection::{Connection, Search, SearchEnd};
+use crate::connection::{Connection, Search};
 use crate::entry::RawEntry;
 use crate::errors::error;
 use crate::settings::ServerSettings;
 use crate::{filter, ids, tls};
 
-/// Most photos asked for one by one; more are found by one search over everybody.
+/// Most entries named in one filter.
 const MAX_BY_KEY: usize = 100;
 /// Entries per page of a search that brings photos.
 const PAGE: u32 = 100;
@@ -42,21 +42,33 @@ pub(crate) async fn fetch(
         return Ok(0);
     }
     fs::create_dir_all(request.spool).map_err(|reason| no_spool(request.spool, &reason))?;
-    let base = settings.search_base();
-    let filter = search_filter(settings, people_filter, &wanted);
-    let names = ids::attributes(settings.vendor).iter().map(|name| (*name).to_owned());
-    let attributes = names.chain([attribute.to_owned()]).collect();
-    let search = Search { base: &base, filter: &filter, attributes, page_size: PAGE };
     let mut found: BTreeMap<DirectoryKey, Photo> = BTreeMap::new();
-    let keep = |entry: RawEntry| {
+    let mut keep = |entry: RawEntry| {
         let Some(key) = ids::key(settings.vendor, &entry).filter(|key| wanted.contains(key)) else { return Ok(()) };
         let photo = spool(request.spool, entry.values(attribute)).map_err(|reason| no_spool(request.spool, &reason))?;
         found.insert(key, photo);
         Ok(())
     };
-    let end = connection.search_all(settings, &search, keep, page_done).await?;
-    hand_out(people, &wanted, found, &end);
-    Ok(end.lost)
+    let mut lost = 0;
+    for filter in search_filters(settings, people_filter, &wanted, people.len()) {
+        lost += search(connection, settings, &filter, &mut keep, page_done).await?;
+    }
+    hand_out(people, &wanted, found, lost);
+    Ok(lost)
+}
+
+/// Asks for the identifiers and photos of the entries `filter` finds; answers how many could not be understood.
+async fn search(
+    connection: &mut Connection,
+    settings: &ServerSettings,
+    filter: &str,
+    keep: &mut dyn FnMut(RawEntry) -> Result<(), DirectoryError>,
+    page_done: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<u64, DirectoryError> {
+    let names = ids::attributes(settings.vendor).iter().map(|name| (*name).to_owned());
+    let attributes = names.chain([settings.attributes.photo.clone()]).collect();
+    let search = Search { base: &settings.search_base(), filter, attributes, page_size: PAGE };
+    Ok(connection.search_all(settings, &search, keep, page_done).await?.lost)
 }
 
 fn no_spool(spool: &Path, reason: &io::Error) -> DirectoryError {
@@ -64,23 +76,38 @@ fn no_spool(spool: &Path, reason: &io::Error) -> DirectoryError {
     error(DirectoryErrorKind::Other, text)
 }
 
-/// The entries whose mark moved, or is not known.
+/// The entries whose mark moved, or is not known. People who may not sign in get nothing on the PBX, so their photos are
+/// not asked for; once they may, they are asked for like everybody else.
 fn wanted(
     people: &BTreeMap<DirectoryKey, DirectoryEntry>,
     known: &BTreeMap<DirectoryKey, String>,
 ) -> BTreeSet<DirectoryKey> {
-    let moved = |entry: &&DirectoryEntry| {
-        entry.change_mark.is_empty() || known.get(&entry.key).is_none_or(|mark| *mark != entry.change_mark)
-    };
-    people.values().filter(moved).map(|entry| entry.key.clone()).collect()
+    let is_wanted = |entry: &&DirectoryEntry| entry.account == AccountState::Active && moved(entry, known);
+    people.values().filter(is_wanted).map(|entry| entry.key.clone()).collect()
 }
 
-fn search_filter(settings: &ServerSettings, people_filter: &str, wanted: &BTreeSet<DirectoryKey>) -> String {
-    let present = filter::present(&settings.attributes.photo);
-    if wanted.len() > MAX_BY_KEY {
-        return filter::and([people_filter, &present]);
+fn moved(entry: &DirectoryEntry, known: &BTreeMap<DirectoryKey, String>) -> bool {
+    entry.change_mark.is_empty() || known.get(&entry.key).is_none_or(|mark| *mark != entry.change_mark)
+}
+
+/// The searches that bring the photos of `wanted`: by identifier, or over all the `people` there are when more than half
+/// of them are wanted.
+fn search_filters(
+    settings: &ServerSettings,
+    people_filter: &str,
+    wanted: &BTreeSet<DirectoryKey>,
+    people: usize,
+) -> Vec<String> {
+    if wanted.len() > MAX_BY_KEY && wanted.len() * 2 > people {
+        return vec![filter::and([people_filter, &filter::present(&settings.attributes.photo)])];
     }
-    let keys: Vec<String> = wanted.iter().map(|key| ids::filter(settings.vendor, key)).collect();
+    let wanted: Vec<&DirectoryKey> = wanted.iter().collect();
+    wanted.chunks(MAX_BY_KEY).map(|keys| filter_by_key(settings, people_filter, keys)).collect()
+}
+
+fn filter_by_key(settings: &ServerSettings, people_filter: &str, keys: &[&DirectoryKey]) -> String {
+    let present = filter::present(&settings.attributes.photo);
+    let keys: Vec<String> = keys.iter().map(|key| ids::filter(settings.vendor, key)).collect();
     let any = filter::or(keys.iter().map(String::as_str));
     filter::and([people_filter, &present, &any])
 }
@@ -91,13 +118,13 @@ fn hand_out(
     people: &mut BTreeMap<DirectoryKey, DirectoryEntry>,
     wanted: &BTreeSet<DirectoryKey>,
     mut found: BTreeMap<DirectoryKey, Photo>,
-    end: &SearchEnd,
+    lost: u64,
 ) {
     for key in wanted {
         let Some(entry) = people.get_mut(key) else { continue };
         match found.remove(key) {
             Some(photo) => entry.photo = photo,
-            None if end.lost == 0 => entry.photo = Photo::Absent,
+            None if lost == 0 => entry.photo = Photo::Absent,
             None => entry.change_mark.clear(),
         }
     }
@@ -198,25 +225,39 @@ mod tests {
     }
 
     #[test]
-    fn few_photos_are_asked_for_by_key_and_many_by_one_search() {
+    fn nobody_is_asked_for_who_may_not_sign_in() {
+        let mut people = people(&[("a", "1"), ("b", ""), ("c", "1")]);
+        let states = [AccountState::Disabled, AccountState::Expired, AccountState::Active];
+        people.values_mut().zip(states).for_each(|(entry, state)| entry.account = state);
+        let keys: Vec<String> = wanted(&people, &BTreeMap::new()).into_iter().map(|key| key.0).collect();
+        assert_eq!(keys, ["c"]);
+    }
+
+    #[test]
+    fn photos_are_asked_for_by_key_and_those_of_nearly_everybody_by_one_search() {
         let mut settings = test_settings(Vendor::OpenLdap);
         settings.attributes.photo = "jpegPhoto".to_owned();
-        let keys = |count: usize| (0..count).map(|number| DirectoryKey(format!("{number:03}"))).collect();
-        assert_eq!(
-            search_filter(&settings, "(cn=*)", &keys(2)),
-            "(&(cn=*)(jpegPhoto=*)(|(entryUUID=000)(entryUUID=001)))"
-        );
-        assert_eq!(search_filter(&settings, "(cn=*)", &keys(101)), "(&(cn=*)(jpegPhoto=*))");
+        let filters = |count: usize, people: usize| {
+            let wanted = (0..count).map(|number| DirectoryKey(format!("{number:03}"))).collect();
+            search_filters(&settings, "(cn=*)", &wanted, people)
+        };
+        assert_eq!(filters(2, 2), ["(&(cn=*)(jpegPhoto=*)(|(entryUUID=000)(entryUUID=001)))"]);
+        assert_eq!(filters(101, 201), ["(&(cn=*)(jpegPhoto=*))"]);
+        let by_key = filters(201, 402);
+        let named: Vec<usize> = by_key.iter().map(|filter| filter.matches("(entryUUID=").count()).collect();
+        assert_eq!(named, [100, 100, 1]);
+        assert!(by_key[0].contains("(entryUUID=099)") && by_key[1].contains("(entryUUID=100)"));
+        assert_eq!(by_key[2], "(&(cn=*)(jpegPhoto=*)(entryUUID=200))");
     }
 
     #[test]
     fn an_answer_with_losses_makes_nobody_lose_a_photo() {
         let mut people = people(&[("a", "1")]);
         let wanted = people.keys().cloned().collect();
-        hand_out(&mut people, &wanted, BTreeMap::new(), &SearchEnd { lost: 1, ..SearchEnd::default() });
+        hand_out(&mut people, &wanted, BTreeMap::new(), 1);
         let entry = people.values().next().expect("an entry");
         assert_eq!((&entry.photo, entry.change_mark.as_str()), (&Photo::NotAsked, ""));
-        hand_out(&mut people, &wanted, BTreeMap::new(), &SearchEnd::default());
+        hand_out(&mut people, &wanted, BTreeMap::new(), 0);
         assert_eq!(people.values().next().map(|entry| &entry.photo), Some(&Photo::Absent));
     }
 }

@@ -127,6 +127,32 @@ fn many_photos_come_by_one_search() {
 }
 
 #[test]
+fn the_photos_of_some_come_by_identifier_and_those_of_disabled_people_not_at_all() {
+    let photo = |n: u8| photo_line(&image(2000, n));
+    let disabled = (0..5).map(|n| person(&format!("d{n}"), &format!("employeeType: disabled\n{}", photo(n))));
+    let people: String = (0..250).map(|n| person(&format!("f{n:03}"), &photo(n))).chain(disabled).collect();
+    let Some(slapd) = Slapd::start(&people, UNLIMITED, Certificate::Good) else { return };
+    let marks = |entries: &[DirectoryEntry]| -> BTreeMap<DirectoryKey, String> {
+        entries.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect()
+    };
+    let mut known = marks(&read(slapd.settings()).expect("people").entries);
+    // 120 of 255 are not known: more than one filter names, fewer than half.
+    let unknown: Vec<DirectoryKey> = known.keys().take(120).cloned().collect();
+    unknown.iter().for_each(|key| drop(known.remove(key)));
+    let spool = tempfile::tempdir().expect("a directory");
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let entries = read_with(slapd.settings(), &known, spool.path(), go_on).expect("people").entries;
+    for entry in &entries {
+        let asked = unknown.contains(&entry.key) && entry.account == AccountState::Active;
+        assert_eq!(matches!(entry.photo, Photo::Spooled { .. }), asked, "{}", entry.dn);
+        assert!(asked || entry.photo == Photo::NotAsked, "{}", entry.dn);
+    }
+    // Everybody is unknown at the first read, and the disabled are not asked for then either.
+    let first = read_with(slapd.settings(), &BTreeMap::new(), spool.path(), go_on).expect("people").entries;
+    assert_eq!(first.iter().filter(|entry| entry.photo == Photo::NotAsked).count(), 5);
+}
+
+#[test]
 fn a_server_that_stalls_or_dies_in_the_middle_is_an_error() {
     for (signal, expected) in [("-STOP", "did not answer within"), ("-KILL", "the answer is incomplete")] {
         let Some(slapd) = Slapd::start(&crowd(1200), UNLIMITED, Certificate::Good) else { return };
