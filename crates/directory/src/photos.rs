@@ -19,6 +19,8 @@ use crate::{filter, ids, tls};
 
 /// Most entries named in one filter.
 const MAX_BY_KEY: usize = 100;
+/// Most people asked whether the attribute can still be read.
+const MAX_WITNESSES: usize = 2;
 /// Entries per page of a search that brings photos.
 const PAGE: u32 = 100;
 /// MikoPBX ignores smaller images (docs/MIKOPBX.md, avatars).
@@ -26,8 +28,16 @@ const SMALLEST: usize = 1024;
 /// Larger photos are refused, in bytes.
 const LARGEST: usize = 5 << 20;
 
-/// Fetches the photos of the entries whose change mark moved and puts them into `people`; answers how many entries of the
-/// photo search could not be understood.
+/// What is to be said about the photo searches.
+#[derive(Debug, Default)]
+pub(crate) struct Searched {
+    /// How many entries could not be understood.
+    pub lost: u64,
+    /// A sentence for the report.
+    pub warning: Option<String>,
+}
+
+/// Fetches the photos of the entries whose change mark moved and puts them into `people`.
 pub(crate) async fn fetch(
     connection: &mut Connection,
     settings: &ServerSettings,
@@ -35,11 +45,11 @@ pub(crate) async fn fetch(
     request: &ReadRequest<'_>,
     people: &mut BTreeMap<DirectoryKey, DirectoryEntry>,
     page_done: &mut dyn FnMut() -> ControlFlow<()>,
-) -> Result<u64, DirectoryError> {
+) -> Result<Searched, DirectoryError> {
     let attribute = settings.attributes.photo.as_str();
     let wanted = wanted(people, request.known_marks);
     if attribute.is_empty() || wanted.is_empty() {
-        return Ok(0);
+        return Ok(Searched::default());
     }
     fs::create_dir_all(request.spool).map_err(|reason| no_spool(request.spool, &reason))?;
     let mut found: BTreeMap<DirectoryKey, Photo> = BTreeMap::new();
@@ -53,8 +63,46 @@ pub(crate) async fn fetch(
     for filter in search_filters(settings, people_filter, &wanted, people.len()) {
         lost += search(connection, settings, &filter, &mut keep, page_done).await?;
     }
-    hand_out(people, &wanted, found, lost);
-    Ok(lost)
+    let witnesses = witnesses(people, request);
+    let mut readable = true;
+    if !witnesses.is_empty() && somebody_lost_theirs(&wanted, &found, request.had_photo) {
+        readable = false;
+        let filter = filter_by_key(settings, people_filter, &witnesses);
+        let mut look = |entry: RawEntry| {
+            readable |= entry.values(attribute).iter().any(|value| !value.is_empty());
+            Ok(())
+        };
+        lost += search(connection, settings, &filter, &mut look, page_done).await?;
+    }
+    hand_out(people, &wanted, found, readable && lost == 0);
+    let warning = (!readable).then(|| no_right(&connection.session.link.endpoint, settings));
+    Ok(Searched { lost, warning })
+}
+
+fn no_right(endpoint: &str, settings: &ServerSettings) -> String {
+    let (attribute, login) = (&settings.attributes.photo, &settings.login);
+    format!(
+        "{attribute} can no longer be read on {endpoint}: even people who have not changed bring no photo. The photos on \
+         the PBX stay as they are. Give \"{login}\" the right to read {attribute}."
+    )
+}
+
+/// People who had a photo and have not changed since: the server must show it, if it shows any.
+fn witnesses<'a>(
+    people: &'a BTreeMap<DirectoryKey, DirectoryEntry>,
+    request: &ReadRequest<'_>,
+) -> Vec<&'a DirectoryKey> {
+    let is_witness =
+        |entry: &&DirectoryEntry| request.had_photo.contains(&entry.key) && !moved(entry, request.known_marks);
+    people.values().filter(is_witness).take(MAX_WITNESSES).map(|entry| &entry.key).collect()
+}
+
+fn somebody_lost_theirs(
+    wanted: &BTreeSet<DirectoryKey>,
+    found: &BTreeMap<DirectoryKey, Photo>,
+    had_photo: &BTreeSet<DirectoryKey>,
+) -> bool {
+    wanted.intersection(had_photo).any(|key| matches!(found.get(key), None | Some(Photo::Absent)))
 }
 
 /// Asks for the identifiers and photos of the entries `filter` finds; answers how many could not be understood.
@@ -112,20 +160,20 @@ fn filter_by_key(settings: &ServerSettings, people_filter: &str, keys: &[&Direct
     filter::and([people_filter, &present, &any])
 }
 
-/// Gives each wanted entry its photo. Those that brought none have none, unless part of the answer was not understood:
-/// then nothing is known about them and their mark is forgotten, so that the next read asks again.
+/// Gives each wanted entry its photo. Those that brought none have none when the answer can be believed; otherwise nothing
+/// is known about them and their mark is forgotten, so that the next read asks again.
 fn hand_out(
     people: &mut BTreeMap<DirectoryKey, DirectoryEntry>,
     wanted: &BTreeSet<DirectoryKey>,
     mut found: BTreeMap<DirectoryKey, Photo>,
-    lost: u64,
+    believed: bool,
 ) {
     for key in wanted {
         let Some(entry) = people.get_mut(key) else { continue };
         match found.remove(key) {
-            Some(photo) => entry.photo = photo,
-            None if lost == 0 => entry.photo = Photo::Absent,
-            None => entry.change_mark.clear(),
+            Some(photo) if photo != Photo::Absent => entry.photo = photo,
+            _ if believed => entry.photo = Photo::Absent,
+            _ => entry.change_mark.clear(),
         }
     }
 }
@@ -251,13 +299,34 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_with_losses_makes_nobody_lose_a_photo() {
+    fn an_answer_that_is_not_believed_makes_nobody_lose_a_photo() {
         let mut people = people(&[("a", "1")]);
         let wanted = people.keys().cloned().collect();
-        hand_out(&mut people, &wanted, BTreeMap::new(), 1);
-        let entry = people.values().next().expect("an entry");
-        assert_eq!((&entry.photo, entry.change_mark.as_str()), (&Photo::NotAsked, ""));
-        hand_out(&mut people, &wanted, BTreeMap::new(), 0);
+        // An attribute that may be searched but not read comes without a value.
+        for found in [BTreeMap::new(), people.keys().map(|key| (key.clone(), Photo::Absent)).collect()] {
+            people.values_mut().for_each(|entry| entry.change_mark = "1".to_owned());
+            hand_out(&mut people, &wanted, found, false);
+            let entry = people.values().next().expect("an entry");
+            assert_eq!((&entry.photo, entry.change_mark.as_str()), (&Photo::NotAsked, ""));
+        }
+        hand_out(&mut people, &wanted, BTreeMap::new(), true);
         assert_eq!(people.values().next().map(|entry| &entry.photo), Some(&Photo::Absent));
+    }
+
+    #[test]
+    fn witnesses_had_a_photo_and_have_not_changed() {
+        let key = |text: &str| DirectoryKey(text.to_owned());
+        let people = people(&[("a", "2"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")]);
+        let known = ["a", "b", "c", "d", "e"].map(|name| (key(name), "1".to_owned())).into();
+        let had_photo = ["a", "c", "d", "e", "gone"].map(key).into();
+        let spool = Path::new("");
+        let request = ReadRequest { known_marks: &known, had_photo: &had_photo, spool, now: 0 };
+        assert_eq!(witnesses(&people, &request), [&key("c"), &key("d")]);
+        let lost = |wanted: &str, found: &[Photo]| {
+            let found = found.iter().map(|photo| (key(wanted), photo.clone())).collect();
+            somebody_lost_theirs(&[key(wanted)].into(), &found, &had_photo)
+        };
+        assert!(lost("a", &[]) && lost("a", &[Photo::Absent]));
+        assert!(!lost("a", &[Photo::Refused(String::new())]) && !lost("b", &[]));
     }
 }

@@ -205,7 +205,10 @@ fn read_and_plan(
     let links = session.journal.links(policy.server_id)?;
     let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
     let spool = session.journal.paths().spool();
-    let request = ReadRequest { known_marks: &known_marks, spool: &spool, now: session.host.now() };
+    let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
+    let had_photo = with_photo.map(|link| link.key.clone()).collect();
+    let request =
+        ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool: &spool, now: session.host.now() };
     let directory = session.directory.read(&request, progress).map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
     let pbx = session.pbx.read()?;
