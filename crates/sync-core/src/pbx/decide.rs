@@ -8,8 +8,9 @@ use secrecy::ExposeSecret;
 
 use super::avatar::Staged;
 use super::state::{Person, State};
-use super::{CreateTask, Task, UpdateTask, rules, secret};
+use super::{CreateTask, Task, UpdateTask, secret};
 use crate::person::Field;
+use crate::rules;
 
 /// Why a task is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]

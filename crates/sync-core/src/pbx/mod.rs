@@ -25,7 +25,6 @@ mod events;
 mod find;
 mod lock;
 mod relations;
-mod rules;
 mod schema;
 pub mod secret;
 mod snapshot;
