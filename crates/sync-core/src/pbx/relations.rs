@@ -1,6 +1,6 @@
 //! Columns that hold a number of `m_Extensions` and follow it when it changes (docs/MIKOPBX.md, Number relations).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
@@ -47,7 +47,6 @@ pub(super) struct Reference {
     pub(super) table: Table,
     pub(super) row: i64,
     pub(super) column: &'static str,
-    pub(super) number: String,
 }
 
 impl Reference {
@@ -57,13 +56,13 @@ impl Reference {
     }
 }
 
-/// Every reference to one of `numbers`, in the order of [`RELATIONS`] and then of the rows.
+/// Every reference to each of `numbers`, in the order of [`RELATIONS`] and then of the rows.
 pub(super) fn references(
     connection: &Connection,
     schema: &Schema,
     numbers: &BTreeSet<String>,
-) -> rusqlite::Result<Vec<Reference>> {
-    let mut found = Vec::new();
+) -> rusqlite::Result<BTreeMap<String, Vec<Reference>>> {
+    let mut found: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
     if numbers.is_empty() {
         return Ok(found);
     }
@@ -86,7 +85,8 @@ pub(super) fn references(
             for (index, &column) in columns.iter().enumerate() {
                 let number = text(row, index + 1)?;
                 if numbers.contains(&number) {
-                    found.push(Reference { table, row: row.get(0)?, column, number });
+                    let reference = Reference { table, row: row.get(0)?, column };
+                    found.entry(number).or_default().push(reference);
                 }
             }
         }
