@@ -141,8 +141,12 @@ impl Pbx {
 pub struct PbxSnapshot {
     /// Everyone with a general SIP extension, in the order of their ids.
     pub employees: Vec<Employee>,
-    /// Who holds each dialable number: every row of `m_Extensions`, by `number`.
+    /// Who holds each number: every row of `m_Extensions`, by `number`, and rows of other tables that are left over of a
+    /// number `m_Extensions` has no longer. [`Pbx::apply`] gives nobody a number that somebody holds.
     pub numbers: BTreeMap<String, Holder>,
+    /// Who holds each e-mail address, in lower case and without white space around it: everybody in `m_Users`, also
+    /// people without an internal number. [`Pbx::apply`] gives nobody an address that somebody else holds.
+    pub emails: BTreeMap<String, Vec<EmailHolder>>,
     /// `PBXInternalExtensionLength`, digits; MikoPBX's default is 3.
     pub extension_length: u32,
     /// `PBXLanguage`, for example `ru-ru`; MikoPBX's default is `en-en`.
@@ -159,12 +163,27 @@ pub struct PbxSnapshot {
 /// Holder of a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING.
+    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING;
+    /// [`Holder::LEFTOVER`] for a row of another table that no row of `m_Extensions` goes with.
     pub kind: String,
     /// `m_Users.id` of an employee's number.
     pub user_id: Option<i64>,
-    /// `m_Extensions.callerid`, for messages.
+    /// For messages: `m_Extensions.callerid`, of a leftover its table and id.
     pub label: String,
+}
+
+impl Holder {
+    /// The kind of a number that a leftover row holds: nobody can dial it, and nobody can get it until the row is gone.
+    pub const LEFTOVER: &'static str = "LEFTOVER";
+}
+
+/// Holder of an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailHolder {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Users.username`, for messages; it may be empty.
+    pub name: String,
 }
 
 /// One row of `m_OutgoingRoutingTable`.

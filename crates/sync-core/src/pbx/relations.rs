@@ -93,3 +93,17 @@ pub(super) fn references(
     }
     Ok(found)
 }
+
+/// Every row that belongs to a number, in the order of [`OWNERS`] and then of the rows: its number, table and id.
+pub(super) fn owned(connection: &Connection, schema: &Schema) -> rusqlite::Result<Vec<(String, Table, i64)>> {
+    let mut found = Vec::new();
+    for table in OWNERS.into_iter().filter(|&table| schema.has(table, "extension")) {
+        let sql = format!("SELECT id, extension FROM {} WHERE extension <> '' ORDER BY id", table.name());
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            found.push((text(row, 1)?, table, row.get(0)?));
+        }
+    }
+    Ok(found)
+}
