@@ -10,7 +10,7 @@ use crate::matching::{Match, match_people};
 use crate::merge::{Merged, Sides, first, merge};
 use crate::normalise::{NumberWish, Person, Rules, respell_number};
 use crate::numbering::{Allocator, Numbering, RoutePattern};
-use crate::pbx::{Holder, PbxSnapshot};
+use crate::pbx::{EmailHolder, Holder, PbxSnapshot};
 use crate::person::{AccountState, DirectoryKey, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
 
@@ -287,7 +287,8 @@ impl PersonPlan {
 /// Makes the plan.
 pub fn make(inputs: Inputs<'_>) -> Plan {
     let Inputs { directory, pbx, links, .. } = inputs;
-    let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(|holder| holder.kind != "EXTERNAL");
+    let dialled_inside = |holder: &Holder| holder.kind != "EXTERNAL" && holder.kind != Holder::LEFTOVER;
+    let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(dialled_inside);
     let rules = Rules { phones: inputs.phones, longest_number: longest_number(inputs), is_internal: &is_internal };
     let bases: BTreeMap<&DirectoryKey, &Link> = links.iter().map(|link| (&link.key, link)).collect();
     let people: Vec<Person> = directory
@@ -580,15 +581,20 @@ fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
     settle_fields(plans, &[Field::Number, Field::Mobile], &numbers, &as_number, inputs);
     let emails: BTreeMap<String, String> = inputs
         .pbx
-        .employees
+        .emails
         .iter()
-        .filter(|employee| !employee.values[Field::Email].is_empty())
-        .map(|employee| {
-            let shown = format!("employee {} ({})", employee.values[Field::Number], employee.values[Field::Name]);
-            (employee.values[Field::Email].to_lowercase(), shown)
-        })
+        .filter_map(|(email, holders)| Some((email.clone(), describe_user(holders.first()?, inputs))))
         .collect();
     settle_fields(plans, &[Field::Email], &emails, &|_, value: &str| value.to_lowercase(), inputs);
+}
+
+/// Who has an e-mail address, in words.
+fn describe_user(holder: &EmailHolder, inputs: Inputs<'_>) -> String {
+    let employee = inputs.pbx.employees.binary_search_by_key(&holder.user_id, |employee| employee.user_id);
+    match employee {
+        Ok(at) => format!("employee {} ({})", inputs.pbx.employees[at].values[Field::Number], holder.name),
+        Err(_) => format!("the PBX's user {} ({}), who has no internal number", holder.user_id, holder.name),
+    }
 }
 
 /// Who has a number, in words: `queue "Sales office"`, `parking`.
@@ -596,6 +602,7 @@ fn describe(holder: &Holder) -> String {
     let kind = match holder.kind.as_str() {
         "SIP" => "employee",
         "EXTERNAL" => "the mobile of",
+        Holder::LEFTOVER => "a leftover record of the PBX,",
         other => &other.to_lowercase(),
     };
     if holder.label.is_empty() { kind.to_owned() } else { format!("{kind} {:?}", holder.label) }

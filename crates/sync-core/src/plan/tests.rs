@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::limits::Limits;
-use crate::pbx::Holder;
+use crate::pbx::{EmailHolder, Holder};
 use crate::person::{DirectoryEntry, Employee};
 use crate::report::summary;
 use proptest::prelude::*;
@@ -99,6 +99,10 @@ impl World {
                 let holder = Holder { kind: kind.into(), user_id: Some(user_id), label: values[Field::Name].clone() };
                 self.pbx.numbers.insert(values[field].clone(), holder);
             }
+        }
+        if !values[Field::Email].is_empty() {
+            let holder = EmailHolder { user_id, name: values[Field::Name].clone() };
+            self.pbx.emails.entry(values[Field::Email].to_lowercase()).or_default().push(holder);
         }
         let sip_uniqid = format!("SIP-{user_id}");
         self.pbx.employees.push(Employee { user_id, sip_uniqid, values, sip_disabled: false });
@@ -277,6 +281,16 @@ fn a_mobile_or_mail_of_somebody_else_does_not_stop_a_new_person() {
 }
 
 #[test]
+fn leftovers_and_people_without_a_number_count_too() {
+    let mut world = World::new("a | Ann,,,ann@x.test | - | -");
+    let leftover = Holder { kind: Holder::LEFTOVER.to_owned(), user_id: None, label: "m_Sip 7".to_owned() };
+    world.pbx.numbers.insert("200".to_owned(), leftover);
+    let bare = EmailHolder { user_id: 1, name: "admin".to_owned() };
+    world.pbx.emails.insert("ann@x.test".to_owned(), vec![bare]);
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>201 directory.number:>201 ?email-taken");
+}
+
+#[test]
 fn whoever_is_disabled_stays_as_they_are() {
     check("!a | Anna,,, | Ann,201,, | =", "a left-out\na disabled");
     check("!a | Ann,,, | - | -", "a left-out");
@@ -415,6 +429,7 @@ fn carry_out(world: &World, plan: &Plan) -> World {
         after.links.push(link);
     }
     after.pbx.numbers.retain(|_, holder| holder.user_id.is_none());
+    after.pbx.emails.clear();
     for employee in std::mem::take(&mut after.pbx.employees) {
         after.employ(employee.user_id, employee.values);
     }
