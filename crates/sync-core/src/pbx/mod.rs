@@ -198,7 +198,7 @@ pub struct CreateTask {
 }
 
 /// Changes of one employee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateTask {
     /// `m_Users.id`.
     pub user_id: i64,

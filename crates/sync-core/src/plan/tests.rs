@@ -177,7 +177,7 @@ fn a_number_asked_for_is_granted_when_it_is_free() {
     );
     let mut world = World::new("a | Ann,801,, | - | -");
     world.policy.pool_when_taken = true;
-    check_world(&world, "a create pbx.name:>Ann pbx.number:>200");
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>200 directory.number:801>200");
 }
 
 #[test]
@@ -322,6 +322,41 @@ fn too_many_changes_of_one_kind_are_held() {
 }
 
 #[test]
+fn whoever_waits_for_a_held_value_waits_too() {
+    let mut lines: Vec<String> = (1..=6)
+        .map(|n| format!("{n} | P{n},20{n},7903000000{},| P{n},20{n},7903000001{n}, | =", (n + 1) % 10))
+        .collect();
+    lines.push("9 | Zed,,79030000011, | - | -".to_owned());
+    let world = World::new(&lines.join("\n"));
+    let (approved, holds) = world.plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "mobile changed");
+    assert_eq!(told(approved.plan()), "9 create pbx.name:>Zed pbx.number:>207 directory.number:>207");
+}
+
+#[test]
+fn too_many_departures_are_not_believed() {
+    let lines: Vec<String> = (1..=8)
+        .map(|n| format!("{n} | {} | P{n},20{n},, | =", if n < 3 { format!("P{n},20{n},,") } else { "-".to_owned() }))
+        .collect();
+    let (approved, holds) = World::new(&lines.join("\n")).plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "departures");
+    assert!(approved.plan().departures.iter().all(|departure| departure.held));
+}
+
+#[test]
+fn many_mistaken_identities_hold_everything() {
+    let mut lines: Vec<String> = (1..=7).map(|n| format!("{n} | P{n},20{n},, | P{n},20{n},, | =")).collect();
+    lines.push("8 | New,,, | - | -".to_owned());
+    let mut world = World::new(&lines.join("\n"));
+    for link in world.links.iter_mut().take(6) {
+        link.sip_uniqid = "SIP-gone".to_owned();
+    }
+    let (approved, holds) = world.plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "mistaken identities");
+    assert!(approved.plan().people.iter().all(|person| person.changes.is_empty()));
+}
+
+#[test]
 fn a_tick_does_not_make_crowds() {
     let lines: Vec<String> = (1..=101).map(|n| format!("{n:03} | P{n},,, | - | -")).collect();
     let world = World::new(&lines.join("\n"));
@@ -432,6 +467,6 @@ proptest! {
     #[test]
     fn a_plan_depends_on_nothing_else(world in some_world()) {
         prop_assert_eq!(told(&world.plan()), told(&world.clone().plan()));
-        prop_assert_eq!(summary(&world.plan(), &[]), summary(&world.plan(), &[]));
+        prop_assert_eq!(summary(&world.plan(), &[], &[]), summary(&world.plan(), &[], &[]));
     }
 }
