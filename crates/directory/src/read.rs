@@ -54,11 +54,12 @@ pub(crate) async fn read(
         found.warnings.extend(end.bad.into_iter().map(|text| format!("Left out: {text}.")));
         end.lost
     };
-    let lost_photos = {
+    let photos = {
         let page_done = &mut || progress(seen.get());
         photos::fetch(connection, settings, &filter, request, &mut found.people, page_done).await?
     };
-    Ok(found.into_snapshot(lost, lost_photos))
+    photos.warning.into_iter().for_each(|text| found.warn(text));
+    Ok(found.into_snapshot(lost, photos.lost))
 }
 
 /// The attributes of the first search; the photo is not among them.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::relations::references;
 use super::schema::{Schema, Table, text};
-use super::state::{Person, extensions, people};
+use super::state::{Person, extensions_with, people};
 use super::{Applied, CreateTask, ModelEvent, Task, UpdateTask, events};
 use crate::person::{Field, Note};
 
@@ -34,10 +34,10 @@ fn find_created(
         .query_row("SELECT extension FROM m_Sip WHERE uniqid = ?1", [&task.sip_uniqid], |row| text(row, 0))
         .optional()?;
     let Some(number) = number else { return Ok(None) };
-    let extensions = extensions(connection)?;
+    let extensions = extensions_with(connection, &BTreeSet::from([number.clone()]))?;
     let owner = extensions.iter().find(|row| row.number == number && row.kind == "SIP").and_then(|row| row.user_id);
     let Some(user_id) = owner else { return Ok(None) };
-    let Some(person) = people(connection, &extensions, &BTreeSet::from([user_id]))?.remove(&user_id) else {
+    let Some(person) = people(connection, &BTreeSet::from([user_id]))?.remove(&user_id) else {
         return Ok(None);
     };
     let events = rows(&person).into_iter().map(|(table, row)| events::created(schema, table, row)).collect();
@@ -51,8 +51,7 @@ fn find_updated(
     media: &Path,
     task: &UpdateTask,
 ) -> rusqlite::Result<Option<Applied>> {
-    let extensions = extensions(connection)?;
-    let people = people(connection, &extensions, &BTreeSet::from([task.user_id]))?;
+    let people = people(connection, &BTreeSet::from([task.user_id]))?;
     let Some(person) = people.get(&task.user_id).filter(|person| person.sip_uniqid == task.sip_uniqid) else {
         return Ok(None);
     };
@@ -75,7 +74,7 @@ fn find_updated(
     }
     let changed = task.fields.iter().filter(|&&field| matches!(field, Field::Number | Field::Mobile));
     let numbers = changed.map(|&field| task.new[field].clone()).filter(|number| !number.is_empty()).collect();
-    for reference in references(connection, schema, &numbers)? {
+    for reference in references(connection, schema, &numbers)?.into_values().flatten() {
         add(reference.table, reference.row);
     }
     let notes = if photo.is_empty() { Vec::new() } else { photo_notes(person, media, &task.new[Field::Photo]) };

@@ -25,7 +25,6 @@ mod events;
 mod find;
 mod lock;
 mod relations;
-mod rules;
 mod schema;
 pub mod secret;
 mod snapshot;
@@ -42,6 +41,9 @@ use schema::Schema;
 
 /// How long a read waits while somebody else holds the database's lock.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prepared statements that are kept: more than the different ones a batch needs.
+const STATEMENTS_KEPT: usize = 128;
 
 /// The PBX's database, opened for reading and writing, with the directories its photos live in.
 pub struct Pbx {
@@ -74,6 +76,7 @@ impl Pbx {
         let mut connection = Connection::open_with_flags(database, flags).map_err(explain)?;
         let statements = Statements::of(&mut connection).map_err(explain)?;
         connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         // MikoPBX never switches foreign keys on, and checkpoints belong outside the write mutex (docs/MIKOPBX.md, Locks).
         connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0;").map_err(explain)?;
         Schema::read(&connection).map_err(explain)?.check(database)?;
@@ -98,7 +101,7 @@ impl Pbx {
     }
 
     /// Does the tasks in one short write transaction, inside the host's write mutex, and answers one outcome per task in
-    /// their order. A refused task writes nothing; the others are committed together. On an error nothing is written.
+    /// their order. What takes longer on a larger PBX is read before the mutex is taken. A refused task writes nothing; the others are committed together. On an error nothing is written.
     pub fn apply(&mut self, tasks: &[Task], host: &dyn Host) -> Result<Vec<TaskOutcome>, PbxError> {
         if tasks.is_empty() {
             return Ok(Vec::new());
@@ -106,9 +109,13 @@ impl Pbx {
         let staged = avatar::stage(&self.places, tasks);
         let database = &self.database;
         let places = &self.places;
-        let (outcomes, photos) = lock::write(&mut self.connection, database, host, |transaction| {
-            batch::run(transaction, database, places, tasks, &staged)
-        })?;
+        let (outcomes, photos) = lock::write(
+            &mut self.connection,
+            database,
+            host,
+            |transaction| batch::prepare(transaction, database, places, tasks, &staged),
+            |transaction, prepared| batch::run(transaction, prepared, places, tasks, &staged),
+        )?;
         photos.finish();
         lock::checkpoint(&self.connection);
         Ok(outcomes)
@@ -134,8 +141,12 @@ impl Pbx {
 pub struct PbxSnapshot {
     /// Everyone with a general SIP extension, in the order of their ids.
     pub employees: Vec<Employee>,
-    /// Who holds each dialable number: every row of `m_Extensions`, by `number`.
+    /// Who holds each number: every row of `m_Extensions`, by `number`, and rows of other tables that are left over of a
+    /// number `m_Extensions` has no longer. [`Pbx::apply`] gives nobody a number that somebody holds.
     pub numbers: BTreeMap<String, Holder>,
+    /// Who holds each e-mail address, in lower case and without white space around it: everybody in `m_Users`, also
+    /// people without an internal number. [`Pbx::apply`] gives nobody an address that somebody else holds.
+    pub emails: BTreeMap<String, Vec<EmailHolder>>,
     /// `PBXInternalExtensionLength`, digits; MikoPBX's default is 3.
     pub extension_length: u32,
     /// `PBXLanguage`, for example `ru-ru`; MikoPBX's default is `en-en`.
@@ -152,12 +163,27 @@ pub struct PbxSnapshot {
 /// Holder of a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING.
+    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING;
+    /// [`Holder::LEFTOVER`] for a row of another table that no row of `m_Extensions` goes with.
     pub kind: String,
     /// `m_Users.id` of an employee's number.
     pub user_id: Option<i64>,
-    /// `m_Extensions.callerid`, for messages.
+    /// For messages: `m_Extensions.callerid`, of a leftover its table and id.
     pub label: String,
+}
+
+impl Holder {
+    /// The kind of a number that a leftover row holds: nobody can dial it, and nobody can get it until the row is gone.
+    pub const LEFTOVER: &'static str = "LEFTOVER";
+}
+
+/// Holder of an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailHolder {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Users.username`, for messages; it may be empty.
+    pub name: String,
 }
 
 /// One row of `m_OutgoingRoutingTable`.

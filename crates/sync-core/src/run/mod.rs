@@ -214,7 +214,10 @@ fn read_and_plan(
 ) -> Result<Plan, RunError> {
     let links = session.journal.links(policy.server_id)?;
     let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
-    let request = ReadRequest { known_marks: &known_marks, spool: session.spool, now: session.host.now() };
+    let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
+    let had_photo = with_photo.map(|link| link.key.clone()).collect();
+    let (spool, now) = (session.spool, session.host.now());
+    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool, now };
     let journal = &*session.journal;
     let directory = session.directory.read(&request, &mut |read| progress(read, journal)).map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
