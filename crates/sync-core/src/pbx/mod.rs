@@ -122,10 +122,16 @@ impl Pbx {
     }
 
     /// Tells whether a task was committed by an earlier process: a create by its `m_Sip.uniqid`, an update by its
-    /// values (all of `fields` hold `new`; a photo that could not be stored is a note, as in [`Pbx::apply`]).
+    /// values. An update is answered as done unless every value it changes is still the old one: a transaction is whole,
+    /// and a later edit on the PBX must not lose the announcements of ours.
     ///
-    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out.
-    /// `replaced` stays empty: the old values are gone from the PBX.
+    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out; an update
+    /// of which nothing is left is announced as well, though it may never have been made. `notes` names every field of
+    /// the task that does not hold its new value: only fields without a note may be taken for written, in a base or in
+    /// the record of a run. `replaced` stays empty: the old values are gone from the PBX.
+    ///
+    /// An update that changes nothing is `None`. An employee without a peer has no `m_Sip.uniqid`; then `m_Users.id` is
+    /// all that says who it is.
     pub fn find_applied(&mut self, task: &Task) -> Result<Option<Applied>, PbxError> {
         let explain = |error| error::explain(&self.database, "reading", error);
         self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
