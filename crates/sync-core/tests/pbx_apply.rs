@@ -598,6 +598,7 @@ fn files_of_a_process_that_died_are_tidied_up() {
     let avatars = fixture.media().join("avatars");
     fs::write(avatars.join(".ldap-sync-new-0-abc"), photo(1)).expect("file");
     fs::write(avatars.join(".ldap-sync-old-user_112.jpg"), photo(2)).expect("file");
+    fixture.sql("UPDATE m_Users SET avatar = '/avatars/user_112.jpg' WHERE id = 112");
     let md5 = fixture.spool_photo(&photo(3));
     fixture.applied(Task::Update(update(&fixture, 113, &[(Photo, &md5)])));
     assert_eq!(hidden_files(&fixture), 0);
@@ -753,4 +754,56 @@ fn no_tasks_take_no_lock() {
         Pbx::open(&fixture.database(), &fixture.media(), &fixture.spool(), &fixture.replaced()).expect("opens");
     assert_eq!(pbx.apply(&[], &host).expect("nothing"), []);
     assert_eq!(host.taken.get(), 0);
+}
+
+/// A process has put a new photo into place and ended; `column` is what `m_Users.avatar` holds. Answers what the file
+/// holds after the next look for a crash or the next batch.
+#[track_caller]
+fn check_swept(column: &str, in_place: Option<&[u8]>, expected: Option<&[u8]>) {
+    let old = photo(1);
+    for next in ["find", "apply"] {
+        let fixture = Fixture::new();
+        let left = fixture.media().join("avatars/.ldap-sync-old-user_113.jpg");
+        fs::write(&left, &old).expect("file");
+        if let Some(bytes) = in_place {
+            fs::write(fixture.photo_of(113), bytes).expect("file");
+        }
+        fixture.sql(&format!("UPDATE m_Users SET avatar = '{column}' WHERE id = 113"));
+        let task = Task::Update(update(&fixture, 113, &[(Name, "Dora")]));
+        match next {
+            "find" => assert_eq!(fixture.open().find_applied(&task).expect("reads"), None),
+            _ => drop(fixture.applied(task)),
+        }
+        assert_eq!(fs::read(fixture.photo_of(113)).ok().as_deref(), expected, "{next}: {column}");
+        assert!(!left.exists());
+        assert_eq!(fs::read(fixture.replaced().join(md5(&old))).expect("kept"), old);
+        if let Some(bytes) = in_place.filter(|bytes| Some(*bytes) != expected) {
+            assert_eq!(fs::read(fixture.replaced().join(md5(bytes))).expect("kept"), bytes);
+        }
+    }
+}
+
+#[test]
+fn a_kill_between_the_rename_and_the_commit_of_a_photo_is_put_right() {
+    let (old, new) = (photo(1), photo(2));
+    let column = |bytes: &[u8]| format!("{{\"path\":\"/avatars/user_113.jpg\",\"hash\":\"{}\"}}", md5(bytes));
+    // Not committed.
+    check_swept(&column(&old), Some(&new), Some(&old));
+    check_swept(&column(&old), None, Some(&old));
+    check_swept("/avatars/user_113.jpg", Some(&new), Some(&old));
+    // Committed.
+    check_swept(&column(&new), Some(&new), Some(&new));
+    // Committed, and removed on the PBX since.
+    check_swept("", None, None);
+}
+
+#[test]
+fn a_photo_that_was_not_committed_is_not_taken_for_stored() {
+    let fixture = Fixture::new();
+    fixture.sql("UPDATE m_Users SET avatar = '/avatars/user_113.jpg' WHERE id = 113");
+    fs::write(fixture.photo_of(113), photo(1)).expect("file");
+    let task = Task::Update(update(&fixture, 113, &[(Photo, &md5(&photo(2)))]));
+    fs::rename(fixture.photo_of(113), fixture.media().join("avatars/.ldap-sync-old-user_113.jpg")).expect("renames");
+    fs::write(fixture.photo_of(113), photo(2)).expect("file");
+    assert_eq!(fixture.open().find_applied(&task).expect("reads"), None);
 }
