@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,8 @@ pub struct Pbx {
     statements: Statements,
     database: PathBuf,
     places: Places,
+    /// Whether the photos an earlier process left in the middle of a batch have been put right.
+    swept: bool,
 }
 
 impl std::fmt::Debug for Pbx {
@@ -82,7 +84,7 @@ impl Pbx {
         Schema::read(&connection).map_err(explain)?.check(database)?;
         let places =
             Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
-        Ok(Pbx { connection, statements, database: database.to_owned(), places })
+        Ok(Pbx { connection, statements, database: database.to_owned(), places, swept: false })
     }
 
     /// How many SQL statements were run on the PBX's database, for the log.
@@ -106,6 +108,7 @@ impl Pbx {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
+        self.sweep();
         let staged = avatar::stage(&self.places, tasks);
         let database = &self.database;
         let places = &self.places;
@@ -121,12 +124,34 @@ impl Pbx {
         Ok(outcomes)
     }
 
+    /// Puts the photos right that an earlier process left in the middle of a batch, once. Nobody else may be writing with
+    /// this module, as in [`Pbx::apply`].
+    fn sweep(&mut self) {
+        if std::mem::replace(&mut self.swept, true) {
+            return;
+        }
+        avatar::sweep(&self.places, |user_id| {
+            let avatar = self
+                .connection
+                .query_row("SELECT avatar FROM m_Users WHERE id = ?1", [user_id], |row| schema::text(row, 0))
+                .optional()?;
+            Ok(avatar.unwrap_or_default())
+        });
+    }
+
     /// Tells whether a task was committed by an earlier process: a create by its `m_Sip.uniqid`, an update by its
-    /// values (all of `fields` hold `new`; a photo that could not be stored is a note, as in [`Pbx::apply`]).
+    /// values. An update is answered as done unless every value it changes is still the old one: a transaction is whole,
+    /// and a later edit on the PBX must not lose the announcements of ours.
     ///
-    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out.
-    /// `replaced` stays empty: the old values are gone from the PBX.
+    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out; an update
+    /// of which nothing is left is announced as well, though it may never have been made. `notes` names every field of
+    /// the task that does not hold its new value: only fields without a note may be taken for written, in a base or in
+    /// the record of a run. `replaced` stays empty: the old values are gone from the PBX.
+    ///
+    /// An update that changes nothing is `None`. An employee without a peer has no `m_Sip.uniqid`; then `m_Users.id` is
+    /// all that says who it is.
     pub fn find_applied(&mut self, task: &Task) -> Result<Option<Applied>, PbxError> {
+        self.sweep();
         let explain = |error| error::explain(&self.database, "reading", error);
         self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
