@@ -27,6 +27,8 @@ pub enum NumberWish {
     Internal(String),
     /// Something that is not an internal number, an outside line for example: it is left alone.
     OutsideLine(String),
+    /// Values none of which could be read: they are left alone.
+    Unreadable,
 }
 
 /// A directory entry in the PBX's terms.
@@ -64,6 +66,8 @@ impl Person {
             change_mark: entry.change_mark.clone(),
             account: entry.account,
             seen: entry.attributes.clone(),
+            unusable: entry.unusable.clone(),
+            notes: entry.unusable.iter().map(|field| unreadable(*field)).collect(),
             ..Person::default()
         };
         person.read_text(Field::Name, base, &name);
@@ -128,6 +132,7 @@ impl Person {
                 self.unusable.insert(Field::Number);
                 self.wish = NumberWish::OutsideLine(raw.clone());
             }
+            (None, None) if self.unusable.contains(&Field::Number) => self.wish = NumberWish::Unreadable,
             (None, None) => {}
         }
     }
@@ -147,6 +152,10 @@ impl Person {
             }
         }
     }
+}
+
+fn unreadable(field: Field) -> Note {
+    Note::about(field, "the directory holds values that cannot be read as text; they are left alone")
 }
 
 /// Whether two values of a field, both in the PBX's form, mean the same. Mobiles are compared with [`PhoneRules`].
@@ -309,6 +318,19 @@ mod tests {
     fn a_value_that_cannot_be_used_is_not_a_cleared_one() {
         let person = Person::from_entry(&entry(Field::Mobile, &["ask the front desk"]), None, &rules());
         assert!(person.unusable.contains(&Field::Mobile));
+    }
+
+    #[test]
+    fn values_that_could_not_be_read_are_not_cleared_ones() {
+        for field in [Field::Name, Field::Email, Field::Mobile, Field::Number] {
+            let entry = DirectoryEntry { unusable: [field].into(), ..DirectoryEntry::default() };
+            let person = Person::from_entry(&entry, None, &rules());
+            assert_eq!(person.unusable, [field].into());
+            assert_eq!(person.notes.iter().map(|note| note.field).collect::<Vec<_>>(), [Some(field)]);
+            // A number is given, but not written over what stands in the directory.
+            let expected = if field == Field::Number { NumberWish::Unreadable } else { NumberWish::None };
+            assert_eq!(person.wish, expected);
+        }
     }
 
     proptest! {
