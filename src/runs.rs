@@ -1,5 +1,7 @@
 //! The wiring of a synchronisation: settings, databases and directory brought together for `sync_core::run`.
 
+use std::path::Path;
+
 use directory::LdapDirectory;
 use log::debug;
 use plugin_abi::status::ldap_sync_status::*;
@@ -44,7 +46,7 @@ pub(crate) fn preview(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
     let settings = stored_settings(&record)?;
     let password = journal.password(record.id)?.unwrap_or_default();
     let (plan, holds) = plan_only(plugin, &mut journal, record.id, &settings, password)?;
-    Ok(Answer::new(report::preview(&plan, &holds, record.id)).with_info([report::summary(&plan, &[])]))
+    Ok(Answer::new(report::preview(&plan, &holds, record.id)).with_info([report::summary(&plan, &[], &holds)]))
 }
 
 /// `sync-ldap-users`: a run made by hand.
@@ -158,21 +160,29 @@ fn with_session<T>(
     password: SecretString,
     body: impl FnOnce(&mut Session<'_>) -> Result<T, RunError>,
 ) -> Result<T, Failure> {
-    let mut pbx = open_pbx(plugin, journal)?;
+    let spool = journal.paths().spool().join(session_name());
+    let mut pbx = open_pbx(plugin, journal, &spool)?;
     let mut directory = LdapDirectory::new(settings.directory(password));
     let (host, random) = (&plugin.host, &mut random);
-    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, random })?)
+    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, random })?)
 }
 
 /// Settles what an earlier process left open. To be called with the run lock held.
 pub(crate) fn recover(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure> {
-    let mut pbx = open_pbx(plugin, journal)?;
+    let mut pbx = open_pbx(plugin, journal, &journal.paths().spool())?;
     Ok(run::recover(journal, &mut pbx, &plugin.host)?)
 }
 
-fn open_pbx(plugin: &Plugin, journal: &Journal) -> Result<Pbx, Failure> {
+fn open_pbx(plugin: &Plugin, journal: &Journal, spool: &Path) -> Result<Pbx, Failure> {
     let (places, paths) = (&plugin.places, journal.paths());
-    Ok(Pbx::open(&places.pbx_database, &places.media_dir, &paths.spool(), &paths.replaced_photos())?)
+    Ok(Pbx::open(&places.pbx_database, &places.media_dir, spool, &paths.replaced_photos())?)
+}
+
+/// A name of its own for the photos of each session, so that a preview never touches those of a run.
+fn session_name() -> String {
+    let mut bytes = [0; 8];
+    random(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Random bytes from the operating system.

@@ -33,7 +33,7 @@ const UNSAFE_FILES: &[&str] = &[
 
 /// Modules of sync-core whose functions are values in, values out.
 const PURE: &[&str] =
-    &["person", "phone", "normalise", "matching", "claims", "merge", "numbering", "plan", "limits", "report"];
+    &["person", "phone", "rules", "normalise", "matching", "claims", "merge", "numbering", "plan", "limits", "report"];
 
 /// What a pure module may not name: input, output, clocks, chance, the log.
 const IMPURE: &[&str] = &[

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ldap3::asn1::{PL, StructureTag};
 
 /// Most values of one attribute that are kept.
-const MAX_VALUES: usize = 1_000;
+pub(crate) const MAX_VALUES: usize = 1_000;
 /// Longest text value that is used, in bytes.
 const MAX_TEXT: usize = 4_096;
 
@@ -15,8 +15,8 @@ pub(crate) struct RawEntry {
     /// Distinguished name.
     pub dn: String,
     attributes: BTreeMap<String, Vec<Vec<u8>>>,
-    /// Attributes with more values than are kept.
-    pub cut: Vec<String>,
+    /// Attributes with more values than are kept, in lower case.
+    cut: Vec<String>,
 }
 
 /// An entry that cannot be understood; the sentence says which and why.
@@ -49,10 +49,11 @@ impl RawEntry {
     fn add(&mut self, attribute: StructureTag) -> Option<()> {
         let mut parts = attribute.expect_constructed()?.into_iter();
         let name = String::from_utf8(parts.next()?.expect_primitive()?).ok()?.to_ascii_lowercase();
-        // Active Directory answers a long list as "member;range=0-1499" (MS-ADTS 3.1.1.3.1.3.3).
-        let name = name.split(";range=").next()?.to_owned();
+        // Active Directory answers a long list as "member;range=0-1499", its last part as "…-*" (MS-ADTS 3.1.1.3.1.3.3).
+        let (name, range) = name.split_once(";range=").unwrap_or((&name, "0-*"));
+        let name = name.to_owned();
         let values = parts.next()?.expect_constructed()?;
-        if values.len() > MAX_VALUES {
+        if values.len() > MAX_VALUES || !range.ends_with('*') {
             self.cut.push(name.clone());
         }
         let values = values.into_iter().take(MAX_VALUES).map(StructureTag::expect_primitive);
@@ -64,6 +65,11 @@ impl RawEntry {
     /// The values of an attribute, as bytes.
     pub(crate) fn values(&self, attribute: &str) -> &[Vec<u8>] {
         self.attributes.get(&attribute.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the attribute has more values than were kept or sent.
+    pub(crate) fn is_cut(&self, attribute: &str) -> bool {
+        self.cut.iter().any(|name| name.eq_ignore_ascii_case(attribute))
     }
 
     /// The usable text values of an attribute, sorted: UTF-8, not blank, not longer than 4,096 bytes.
@@ -128,12 +134,17 @@ mod tests {
     fn values_are_found_sorted_and_bounded() {
         let many: Vec<&[u8]> = vec![b"x"; MAX_VALUES + 1];
         let values: Vec<&[u8]> = vec![b"b", b" ", b"a", &[0xff], "Ё".as_bytes()];
-        let parsed = RawEntry::parse(entry(b"cn=a", vec![("Mail", values), ("member;range=0-999", many)]));
+        let part: Vec<&[u8]> = vec![b"x"];
+        let parsed = RawEntry::parse(entry(
+            b"cn=a",
+            vec![("Mail", values), ("member", many), ("o;range=0-0", part.clone()), ("l;range=0-*", part)],
+        ));
         let parsed = parsed.expect("an entry");
         assert_eq!(parsed.texts("mAIL"), ["a", "b", "Ё"]);
         assert_eq!(parsed.unusable("mail"), 1);
         assert_eq!(parsed.values("member").len(), MAX_VALUES);
-        assert_eq!(parsed.cut, ["member"]);
+        assert!(parsed.is_cut("Member") && parsed.is_cut("o") && !parsed.is_cut("l") && !parsed.is_cut("mail"));
+        assert_eq!(parsed.text("o"), "x");
         assert_eq!(parsed.text("absent"), "");
     }
 

@@ -1,6 +1,6 @@
 //! Reading everybody: one paged search for the values, a second one for the photos that may have changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sync_core::directory::{Coverage, DirectoryError, DirectoryErrorKind, DirectorySnapshot, ReadRequest};
@@ -8,7 +8,7 @@ use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Photo};
 use x509_parser::asn1_rs::GeneralizedTime;
 
 use crate::connection::{Connection, RootDse, Search};
-use crate::entry::RawEntry;
+use crate::entry::{MAX_VALUES, RawEntry};
 use crate::errors::error;
 use crate::settings::{LARGEST_PAGE, ServerSettings, Vendor};
 use crate::{account, filter, ids, photos};
@@ -54,11 +54,12 @@ pub(crate) async fn read(
         found.warnings.extend(end.bad.into_iter().map(|text| format!("Left out: {text}.")));
         end.lost
     };
-    let lost_photos = {
+    let photos = {
         let page_done = &mut || progress(seen.get());
         photos::fetch(connection, settings, &filter, request, &mut found.people, page_done).await?
     };
-    Ok(found.into_snapshot(lost, lost_photos))
+    photos.warning.into_iter().for_each(|text| found.warn(text));
+    Ok(found.into_snapshot(lost, photos.lost))
 }
 
 /// The attributes of the first search; the photo is not among them.
@@ -121,12 +122,14 @@ impl<'a> Gathered<'a> {
             self.warn(format!("{} was left out: it has no {names}. Is the server's type right?", raw.dn));
             return Ok(());
         };
+        let (attributes, unusable) = self.values(raw);
         let entry = DirectoryEntry {
             key: key.clone(),
             dn: raw.dn.clone(),
             change_mark: change_mark(self.settings.vendor, &self.host_name, raw, self.now),
             account: account::state(self.settings, raw, self.now),
-            attributes: self.values(raw),
+            attributes,
+            unusable,
             photo: Photo::NotAsked,
         };
         self.kept += size(&entry);
@@ -140,25 +143,31 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    fn values(&mut self, raw: &RawEntry) -> BTreeMap<Field, Vec<String>> {
+    /// The usable values per field, and the fields that have none although there are values.
+    fn values(&mut self, raw: &RawEntry) -> (BTreeMap<Field, Vec<String>>, BTreeSet<Field>) {
         let mut values = BTreeMap::new();
+        let mut none_usable = BTreeSet::new();
         for (field, attribute) in self.settings.attributes.text_fields() {
-            let unusable = raw.unusable(attribute);
+            let (texts, unusable) = (raw.texts(attribute), raw.unusable(attribute));
+            if raw.is_cut(attribute) {
+                // Which of the values is ours cannot be told from a part of them.
+                self.warn(format!("{attribute} of {} has too many values (more than {MAX_VALUES}, or than the server sends at once) and was left out.", raw.dn));
+                none_usable.insert(field);
+                continue;
+            }
             if unusable > 0 {
                 self.warn(format!(
                     "{unusable} value(s) of {attribute} of {} are no usable text and were left out.",
                     raw.dn
                 ));
             }
-            if raw.cut.iter().any(|name| name.eq_ignore_ascii_case(attribute)) {
-                self.warn(format!("{attribute} of {} has more than 1,000 values; the rest was left out.", raw.dn));
-            }
-            let texts = raw.texts(attribute);
             if !texts.is_empty() {
                 values.insert(field, texts);
+            } else if unusable > 0 {
+                none_usable.insert(field);
             }
         }
-        values
+        (values, none_usable)
     }
 
     fn into_snapshot(mut self, lost: u64, lost_photos: u64) -> DirectorySnapshot {

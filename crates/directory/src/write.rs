@@ -344,10 +344,32 @@ impl Writer {
             code::NO_SUCH_ATTRIBUTE | code::ATTRIBUTE_OR_VALUE_EXISTS | code::CONSTRAINT_VIOLATION => {
                 let now = self.read_again(target, std::slice::from_ref(job)).await?;
                 let unchanged = now.as_ref().is_ok_and(|entry| values(entry, &job.attribute) == job.seen());
-                Ok(if unchanged { self.refused(job, result) } else { WriteOutcome::ChangedMeanwhile })
+                if !unchanged {
+                    return Ok(WriteOutcome::ChangedMeanwhile);
+                }
+                if result.rc == code::ATTRIBUTE_OR_VALUE_EXISTS && !job.adds() && job.seen().len() > 1 {
+                    return self.take_out(target, job).await;
+                }
+                Ok(self.refused(job, result))
             }
             _ => Ok(self.refused(job, result)),
         }
+    }
+
+    /// Another value of the attribute is the new one already, spelled differently, as telephoneNumberMatch ignores spaces
+    /// and hyphens (RFC 4517, 4.2.29): only the old value goes.
+    async fn take_out(&self, target: &mut Target, job: &Job) -> Result<WriteOutcome, DirectoryError> {
+        let mut removal = job.clone();
+        removal.write.value.clear();
+        let result = self.modify(target, removal.modifications()).await?;
+        Ok(match result.rc {
+            code::SUCCESS => {
+                self.settle(target, &result);
+                WriteOutcome::Written { change_mark: target.mark.clone() }
+            }
+            code::ASSERTION_FAILED | code::NO_SUCH_ATTRIBUTE => WriteOutcome::ChangedMeanwhile,
+            _ => self.refused(job, &result),
+        })
     }
 
     /// For attributes without an equality rule no single value can be deleted: all values are replaced.

@@ -1,6 +1,6 @@
 //! The domain of ModuleLdapSync and the PBX's database.
 //!
-//! Pure modules (no input or output, no clock, no randomness, no log): `person`, `link`, `phone`, `normalise`,
+//! Pure modules (no input or output, no clock, no randomness, no log): `person`, `link`, `phone`, `rules`, `normalise`,
 //! `matching`, `claims`, `merge`, `numbering`, `plan`, `limits`, `report`. The others touch the world: [`pbx`] is the
 //! only place that knows the PBX's tables, [`journal`] the only one that knows our own database, [`run`] is one
 //! synchronisation from start to finish.
@@ -20,5 +20,6 @@ pub mod person;
 pub mod phone;
 pub mod plan;
 pub mod report;
+pub mod rules;
 pub mod run;
 mod statements;

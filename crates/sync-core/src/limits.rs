@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::person::{Field, Note};
-use crate::plan::{Action, Plan, Side};
+use crate::plan::{Action, Change, Departure, PersonPlan, Plan, Side};
 
 /// How much may change without somebody approving it.
 #[derive(Clone, Copy, Debug)]
@@ -56,88 +56,181 @@ impl ApprovedPlan {
 impl Plan {
     /// Takes out what exceeds the limits; what was taken out is named.
     pub fn approve(mut self, limits: &Limits) -> (ApprovedPlan, Vec<Hold>) {
-        let limit = limits.at_least.max(self.linked * limits.percent / 100);
-        let mut holds = Vec::new();
-        for ((side, field, cleared), count) in count_changes(&self) {
-            if count > limit {
-                let hold = hold(side, field, cleared, count, limit);
-                take_out(&mut self, side, field, cleared, &hold.reason);
-                holds.push(hold);
-            }
-        }
-        if self.people.is_empty() && self.linked > 0 {
-            let reason = format!(
-                "the directory answered without a single person, but {} are linked: nobody is taken for having left. \
-                 Check the base DN, the filter and the account's read rights",
-                self.linked
-            );
-            holds.push(Hold { what: "an answer of nobody".to_owned(), count: self.linked, limit: 0, reason });
-        }
-        let new = self.people.iter().filter(|person| person.action == Action::Create).count();
-        if limits.tick && new > limits.most_new {
-            let hold = Hold {
-                what: "new people".to_owned(),
-                count: new,
-                limit: limits.most_new,
-                reason: format!(
-                    "{new} new people at once; a scheduled run makes at most {}. Synchronise by hand to make them",
-                    limits.most_new
-                ),
-            };
-            hold_new(&mut self, &hold.reason);
-            holds.push(hold);
+        let most = limits.at_least.max(self.linked * limits.percent / 100);
+        let mut holds: Vec<Hold> =
+            [hold_empty_answer(&self), hold_mismatches(&mut self, most), hold_departures(&mut self, most)]
+                .into_iter()
+                .flatten()
+                .collect();
+        holds.extend(hold_changes(&mut self, most));
+        holds.extend(hold_crowd(&mut self, limits));
+        if !holds.is_empty() {
+            hold_dependents(&mut self);
         }
         (ApprovedPlan(self), holds)
     }
 }
 
-/// Linked people with a value overwritten (not merely filled), by side, field and whether it becomes empty.
-fn count_changes(plan: &Plan) -> BTreeMap<(Side, Field, bool), usize> {
-    let mut counts = BTreeMap::new();
-    for person in plan.people.iter().filter(|person| person.link.is_some()) {
-        for change in person.changes.iter().filter(|change| !change.old.is_empty()) {
-            *counts.entry((change.side, change.field, change.new.is_empty())).or_insert(0) += 1;
-        }
-    }
-    counts
+/// A search that finds nobody at all although people are linked.
+fn hold_empty_answer(plan: &Plan) -> Option<Hold> {
+    (plan.people.is_empty() && plan.linked > 0).then(|| Hold {
+        what: "an answer of nobody".to_owned(),
+        count: plan.linked,
+        limit: 0,
+        reason: format!(
+            "the directory answered without a single person, but {} are linked: nobody is taken for having left. \
+             Check the base DN, the filter and the account's read rights",
+            plan.linked
+        ),
+    })
 }
 
-fn hold(side: Side, field: Field, cleared: bool, count: usize, limit: usize) -> Hold {
+/// Many employees who are no longer who they were: the PBX's database was restored or reset, and nothing is written.
+fn hold_mismatches(plan: &mut Plan, limit: usize) -> Option<Hold> {
+    let mismatched =
+        |person: &&PersonPlan| person.conflicts.iter().any(|conflict| conflict.cause == "identity-mismatch");
+    let count = plan.people.iter().filter(mismatched).count();
+    if count <= limit {
+        return None;
+    }
+    let reason = format!(
+        "{count} linked employees of the PBX are no longer who they were, as after a restored backup: \
+         nothing is changed on either side until that is cleared up"
+    );
+    for person in &mut plan.people {
+        hold_person(person, &reason);
+    }
+    Some(Hold { what: "mistaken identities".to_owned(), count, limit, reason })
+}
+
+/// Many people who leave at once: a changed filter or base, or a lost read right, rather than so many leavers.
+fn hold_departures(plan: &mut Plan, limit: usize) -> Option<Hold> {
+    let leaving = |departure: &&mut Departure| departure.state != departure.link.state;
+    let count = plan.departures.iter_mut().filter(leaving).count();
+    if count <= limit {
+        return None;
+    }
+    plan.departures.iter_mut().filter(leaving).for_each(|departure| departure.held = true);
+    let reason = format!(
+        "{count} people would leave at once; more than {limit} are not taken for having left. Check the base DN, the \
+         filter and the account's read rights"
+    );
+    Some(Hold { what: "departures".to_owned(), count, limit, reason })
+}
+
+/// Kinds of change that concern too many linked people: values overwritten or cleared, not those merely filled.
+fn hold_changes(plan: &mut Plan, limit: usize) -> Vec<Hold> {
+    let mut counts: BTreeMap<(Side, Field), (usize, usize)> = BTreeMap::new();
+    for person in plan.people.iter().filter(|person| person.link.is_some()) {
+        for change in person.changes.iter().filter(|change| !change.old.is_empty()) {
+            let (changed, cleared) = counts.entry((change.side, change.field)).or_default();
+            *(if change.new.is_empty() { cleared } else { changed }) += 1;
+        }
+    }
+    let mut holds = Vec::new();
+    for ((side, field), (changed, cleared)) in counts {
+        if changed + cleared > limit {
+            let hold = describe(side, field, changed, cleared, limit);
+            for person in plan.people.iter_mut().filter(|person| person.link.is_some()) {
+                hold_change(person, side, field, &hold.reason);
+            }
+            holds.push(hold);
+        }
+    }
+    holds
+}
+
+fn describe(side: Side, field: Field, changed: usize, cleared: usize, limit: usize) -> Hold {
+    let verb = match (changed, cleared) {
+        (_, 0) => "changed",
+        (0, _) => "cleared",
+        _ => "changed or cleared",
+    };
     let what = match (field, cleared) {
-        (Field::Name, false) => "renamed".to_owned(),
-        (Field::Number, false) => "renumbered".to_owned(),
-        (field, false) => format!("{} changed", field.name()),
-        (field, true) => format!("{} cleared", field.name()),
+        (Field::Name, 0) => "renamed".to_owned(),
+        (Field::Number, 0) => "renumbered".to_owned(),
+        _ => format!("{} {verb}", field.name()),
     };
     let place = match side {
         Side::Pbx => "on the PBX",
         Side::Directory => "in the directory",
     };
-    let reason = format!(
-        "{count} people would have their {} {} {place} at once; more than {limit} wait for approval",
-        field.name(),
-        if cleared { "cleared" } else { "changed" }
-    );
+    let count = changed + cleared;
+    let name = field.name();
+    let reason =
+        format!("{count} people would have their {name} {verb} {place} at once; more than {limit} wait for approval");
     Hold { what, count, limit, reason }
 }
 
-fn take_out(plan: &mut Plan, side: Side, field: Field, cleared: bool, reason: &str) {
-    for person in plan.people.iter_mut().filter(|person| person.link.is_some()) {
-        let concerned = person.changes.iter().any(|change| {
-            (change.side, change.field, change.new.is_empty()) == (side, field, cleared) && !change.old.is_empty()
-        });
-        if concerned {
-            person.drop_change(side, field);
-            person.notes.push(Note::about(field, format!("held: {reason}")));
-        }
+fn hold_change(person: &mut PersonPlan, side: Side, field: Field, reason: &str) {
+    let overwrites = |change: &Change| (change.side, change.field) == (side, field) && !change.old.is_empty();
+    if person.changes.iter().any(overwrites) {
+        person.drop_change(side, field);
+        person.notes.push(Note::about(field, format!("held: {reason}")));
     }
 }
 
-fn hold_new(plan: &mut Plan, reason: &str) {
+/// A scheduled run does not make crowds of new employees.
+fn hold_crowd(plan: &mut Plan, limits: &Limits) -> Option<Hold> {
+    let count = plan.people.iter().filter(|person| person.action == Action::Create).count();
+    if !limits.tick || count <= limits.most_new {
+        return None;
+    }
+    let limit = limits.most_new;
+    let reason =
+        format!("{count} new people at once; a scheduled run makes at most {limit}. Synchronise by hand to make them");
     for person in plan.people.iter_mut().filter(|person| person.action == Action::Create) {
+        hold_person(person, &reason);
+    }
+    Some(Hold { what: "new people".to_owned(), count, limit, reason })
+}
+
+fn hold_person(person: &mut PersonPlan, reason: &str) {
+    if matches!(person.action, Action::Create | Action::Adopt(_)) {
         person.action = Action::Held;
+    }
+    if person.action == Action::Held || !person.changes.is_empty() {
         person.changes.clear();
         person.after = person.before.clone();
         person.notes.push(Note { field: None, text: format!("held: {reason}") });
     }
 }
+
+/// Whoever was to get a value that its holder now keeps has to wait too.
+fn hold_dependents(plan: &mut Plan) {
+    loop {
+        let kept: BTreeMap<(Field, String), String> = plan
+            .people
+            .iter()
+            .flat_map(|person| {
+                let unique = UNIQUE.into_iter().filter(|field| !person.before[*field].is_empty());
+                let staying = unique.filter(|field| person.after[*field] == person.before[*field]);
+                staying.map(|field| ((field, person.before[field].to_lowercase()), person.name()))
+            })
+            .collect();
+        let waiting = plan.people.iter_mut().filter_map(|person| {
+            let taken = person.changes.iter().find(|change| {
+                change.side == Side::Pbx && kept.contains_key(&(change.field, change.new.to_lowercase()))
+            })?;
+            let reason = format!("{} keeps {} for now", kept[&(taken.field, taken.new.to_lowercase())], taken.new);
+            let field = taken.field;
+            Some((person, field, reason))
+        });
+        let mut any = false;
+        for (person, field, reason) in waiting {
+            any = true;
+            if person.action == Action::Create && field == Field::Number {
+                hold_person(person, &reason);
+            } else {
+                person.drop_change(Side::Pbx, field);
+                person.notes.push(Note::about(field, format!("held: {reason}")));
+            }
+        }
+        if !any {
+            return;
+        }
+    }
+}
+
+/// Fields whose values only one employee can have.
+const UNIQUE: [Field; 3] = [Field::Number, Field::Mobile, Field::Email];

@@ -38,6 +38,14 @@ pub enum Match {
     New,
     /// A person without a link whose account is disabled or expired: not created, and no leaver either.
     NotActive,
+    /// Not linked, but an employee with this in common is linked to an entry that is no longer active here, or to an
+    /// entry of another server.
+    AlreadyLinked {
+        /// Index of the employee.
+        employee: usize,
+        /// What both have in common.
+        by: Field,
+    },
     /// More than one pair is possible, or what both have in common is contradicted by the rest.
     Ambiguous {
         /// What they have in common.
@@ -59,12 +67,14 @@ pub struct Matching {
 /// By what an unlinked person is recognised, the strongest first.
 const ADOPTION: [Field; 4] = [Field::Email, Field::Number, Field::Mobile, Field::Name];
 
-/// Matches people to employees. `linked_elsewhere` are employees that another server keeps in step.
+/// Matches people to employees. `linked_elsewhere` are employees that another server keeps in step; `complete` says that
+/// nobody can be missing among `people`.
 pub fn match_people(
     people: &[Person],
     links: &[Link],
     employees: &[Employee],
     linked_elsewhere: &BTreeSet<i64>,
+    complete: bool,
     phones: &PhoneRules,
 ) -> Matching {
     let by_key: BTreeMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
@@ -77,16 +87,59 @@ pub fn match_people(
             None => None,
         })
         .collect();
-    let linked: BTreeSet<i64> = links.iter().map(|link| link.user_id).chain(linked_elsewhere.iter().copied()).collect();
-    let free = (0..employees.len()).filter(|&at| !linked.contains(&employees[at].user_id)).collect();
-    let mut adoption = Adoption { people, employees, phones, free, disputed: BTreeSet::new() };
+    let linked: BTreeSet<i64> = links.iter().filter(|link| identities.holds(link)).map(|link| link.user_id).collect();
+    let is_free = |at: &usize| {
+        let user_id = employees[*at].user_id;
+        !linked.contains(&user_id) && !linked_elsewhere.contains(&user_id)
+    };
+    let free = (0..employees.len()).filter(is_free).collect();
+    let mut adoption = Adoption { people, employees, phones, complete, free, disputed: BTreeSet::new() };
     for by in ADOPTION {
         adoption.by(by, &mut matches);
+    }
+    let active: BTreeSet<i64> = active_employees(people, links, &by_key);
+    let bound = (0..employees.len()).filter(|at| !is_free(at) && !active.contains(&employees[*at].user_id)).collect();
+    for by in ADOPTION {
+        find_already_linked(by, people, employees, &bound, phones, &mut matches);
     }
     let found: BTreeSet<&str> = people.iter().map(|person| person.key.as_str()).collect();
     Matching {
         people: matches.into_iter().map(|found| found.unwrap_or(Match::New)).collect(),
         absent: (0..links.len()).filter(|&at| !found.contains(links[at].key.as_str())).collect(),
+    }
+}
+
+/// Employees whose own entry is among the people and active: whoever else looks like them is somebody else.
+fn active_employees(people: &[Person], links: &[Link], by_key: &BTreeMap<&str, usize>) -> BTreeSet<i64> {
+    people
+        .iter()
+        .filter(|person| person.account == AccountState::Active)
+        .filter_map(|person| by_key.get(person.key.as_str()))
+        .map(|&at| links[at].user_id)
+        .collect()
+}
+
+/// A person still undecided who looks like an employee bound elsewhere is not made a second time.
+fn find_already_linked(
+    by: Field,
+    people: &[Person],
+    employees: &[Employee],
+    bound: &BTreeSet<usize>,
+    phones: &PhoneRules,
+    matches: &mut [Option<Match>],
+) {
+    let holders = index(by, bound.iter().map(|&at| (at, &employees[at].values[by])), phones);
+    let undecided: Vec<usize> = (0..people.len()).filter(|&at| matches[at].is_none()).collect();
+    let seekers = index(by, undecided.iter().map(|&at| (at, &people[at].values[by])), phones);
+    for (value, who) in seekers {
+        for at in who {
+            let candidates = holders.get(&value).into_iter().flatten();
+            let mut alike =
+                candidates.filter(|&&employee| contradiction(by, &people[at], &employees[employee], phones).is_none());
+            if let Some(&employee) = alike.next() {
+                matches[at] = Some(Match::AlreadyLinked { employee, by });
+            }
+        }
     }
 }
 
@@ -100,8 +153,18 @@ impl<'a> Identities<'a> {
     fn new(employees: &'a [Employee]) -> Identities<'a> {
         Identities {
             by_user: employees.iter().enumerate().map(|(at, employee)| (employee.user_id, at)).collect(),
-            by_sip: employees.iter().enumerate().map(|(at, employee)| (employee.sip_uniqid.as_str(), at)).collect(),
+            by_sip: employees
+                .iter()
+                .enumerate()
+                .filter(|(_, employee)| !employee.sip_uniqid.is_empty())
+                .map(|(at, employee)| (employee.sip_uniqid.as_str(), at))
+                .collect(),
         }
+    }
+
+    /// Whether the link still has a hand on its employee: not when the PBX gave the id to somebody new.
+    fn holds(&self, link: &Link) -> bool {
+        self.by_sip.contains_key(link.sip_uniqid.as_str())
     }
 
     fn check(&self, link: &Link, at: usize) -> Match {
@@ -118,6 +181,8 @@ struct Adoption<'a> {
     people: &'a [Person],
     employees: &'a [Employee],
     phones: &'a PhoneRules,
+    /// Whether everybody of the directory is among the people.
+    complete: bool,
     /// Employees nobody has yet.
     free: BTreeSet<usize>,
     /// Free employees whom an ambiguous match concerns: nothing weaker may take them.
@@ -129,11 +194,13 @@ impl Adoption<'_> {
     fn by(&mut self, by: Field, matches: &mut [Option<Match>]) {
         let employees = self.free.iter().map(|&at| (at, &self.employees[at].values[by]));
         let holders = index(by, employees, self.phones);
-        let undecided = (0..self.people.len()).filter(|&at| matches[at].is_none());
-        let seekers = index(by, undecided.map(|at| (at, &self.people[at].values[by])), self.phones);
+        // Somebody without an active account is not adopted, but may be the one meant.
+        let counted = |at: &usize| matches!(matches[*at], None | Some(Match::NotActive));
+        let seeking = (0..self.people.len()).filter(counted).map(|at| (at, &self.people[at].values[by]));
+        let seekers = index(by, seeking, self.phones);
         for (value, who) in seekers {
             let Some(candidates) = holders.get(&value) else { continue };
-            for &at in &who {
+            for &at in who.iter().filter(|&&at| matches[at].is_none()).collect::<Vec<_>>() {
                 let found = self.decide(by, &self.people[at], who.len(), candidates);
                 match &found {
                     Match::Adopted { employee, .. } => drop(self.free.remove(employee)),
@@ -155,6 +222,12 @@ impl Adoption<'_> {
             [only] if self.disputed.contains(only) => {
                 ambiguous(format!("{who} has the same {label}, but it is not clear whether that is somebody else"))
             }
+            [only] if self.employees[*only].sip_uniqid.is_empty() => {
+                ambiguous(format!("{who} has the same {label}, but no SIP account: repair the employee on the PBX"))
+            }
+            [_] if !self.complete && by != Field::Email => ambiguous(format!(
+                "{who} has the same {label}, but the directory was read only in part, so there may be others"
+            )),
             [only] => match contradiction(by, person, &self.employees[*only], self.phones) {
                 None => Match::Adopted { employee: *only, by },
                 Some(contradiction) => ambiguous(format!("{who} has the same {label}, but {contradiction}")),
@@ -251,7 +324,7 @@ mod tests {
         let people: Vec<Person> =
             directory.iter().enumerate().map(|(at, text)| person(&at.to_string(), text)).collect();
         let employees: Vec<Employee> = (110..).zip(pbx).map(|(id, text)| employee(id, text)).collect();
-        let found = match_people(&people, &[], &employees, &BTreeSet::new(), &PhoneRules::new("RU"));
+        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::new("RU"));
         let words: Vec<String> = found
             .people
             .iter()
@@ -298,13 +371,67 @@ mod tests {
         check(&["Bob|201||"], &["Ann|201||ann@x"], "110:number");
     }
 
+    /// Employee 110 is linked to entry `old`; the people are those found now.
+    #[track_caller]
+    fn check_bound(directory: &[(&str, &str)], pbx: &str, expected: &[Match]) {
+        let people: Vec<Person> = directory.iter().map(|(key, text)| person(key, text)).collect();
+        let link =
+            Link { key: DirectoryKey("old".into()), user_id: 110, sip_uniqid: "SIP-110".into(), ..Link::default() };
+        let none = BTreeSet::new();
+        let found = match_people(&people, &[link], &[employee(110, pbx)], &none, true, &PhoneRules::new("RU"));
+        assert_eq!(found.people, expected);
+        let found =
+            match_people(&people, &[], &[employee(110, pbx)], &BTreeSet::from([110]), true, &PhoneRules::new("RU"));
+        assert!(!found.people.iter().any(|found| matches!(found, Match::Adopted { .. })));
+    }
+
+    #[test]
+    fn nobody_is_made_a_second_time() {
+        let already = |by| Match::AlreadyLinked { employee: 0, by };
+        check_bound(&[("new", "Eve|||eve@x")], "Eve|201||eve@x", &[already(Field::Email)]);
+        check_bound(&[("new", "Eve||+7 903 111-11-11|")], "Eve|201|89031111111|", &[already(Field::Mobile)]);
+        check_bound(&[("new", "Eve|||")], "Eve|201||", &[already(Field::Name)]);
+        check_bound(&[("new", "Eve|||other@x")], "Eve|201||eve@x", &[Match::New]);
+        // The entry of the employee is there and active: whoever shares the mailbox is somebody else.
+        let linked = Match::Linked { link: 0, employee: 0 };
+        check_bound(&[("new", "Bob|||eve@x"), ("old", "Eve|||eve@x")], "Eve|201||eve@x", &[Match::New, linked]);
+    }
+
+    #[test]
+    fn a_partial_read_recognises_by_e_mail_only() {
+        for (text, adopted) in [("Ann|||ann@x", true), ("Ann|||", false), ("Bob|201||", false)] {
+            let employees = [employee(110, "Ann|201||ann@x")];
+            let none = BTreeSet::new();
+            let found = match_people(&[person("0", text)], &[], &employees, &none, false, &PhoneRules::default());
+            assert_eq!(matches!(found.people[0], Match::Adopted { .. }), adopted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_disabled_namesake_may_be_the_one_meant() {
+        let disabled = Person { account: AccountState::Disabled, ..person("1", "Ann|||") };
+        let employees = [employee(110, "Ann|201||")];
+        let people = [person("0", "Ann|||"), disabled];
+        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        assert!(matches!(found.people[0], Match::Ambiguous { .. }));
+        assert_eq!(found.people[1], Match::NotActive);
+    }
+
+    #[test]
+    fn an_employee_without_a_sip_account_is_not_adopted() {
+        let employees = [Employee { sip_uniqid: String::new(), ..employee(110, "Ann|201||ann@x") }];
+        let people = [person("0", "Ann|||ann@x")];
+        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        assert!(matches!(found.people[0], Match::Ambiguous { .. }));
+    }
+
     #[track_caller]
     fn check_link(link: (i64, &str), expected: Match) {
         let link =
             Link { key: DirectoryKey("0".into()), user_id: link.0, sip_uniqid: link.1.into(), ..Link::default() };
         let employees = [employee(110, "Ann|201||"), employee(111, "Bob|202||")];
         let found =
-            match_people(&[person("0", "Ann|||")], &[link], &employees, &BTreeSet::new(), &PhoneRules::default());
+            match_people(&[person("0", "Ann|||")], &[link], &employees, &BTreeSet::new(), true, &PhoneRules::default());
         assert_eq!(found.people, [expected]);
     }
 
@@ -326,7 +453,7 @@ mod tests {
                 .map(|(at, (name, number, email))| person(&at.to_string(), &format!("{name}|{number}||{email}"))).collect();
             let employees: Vec<Employee> = (1..).zip(&pbx)
                 .map(|(id, (name, number, email))| employee(id, &format!("{name}|{number}||{email}"))).collect();
-            let found = match_people(&people, &[], &employees, &BTreeSet::new(), &PhoneRules::default());
+            let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
             let mut taken = BTreeSet::new();
             for one in &found.people {
                 if let Match::Adopted { employee, .. } = one {

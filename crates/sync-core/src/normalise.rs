@@ -4,11 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
-
-/// Longest name MikoPBX stores, in characters (docs/MIKOPBX.md, Employees).
-pub const LONGEST_NAME: usize = 100;
-/// Longest e-mail address MikoPBX stores, in characters.
-const LONGEST_EMAIL: usize = 255;
+use crate::rules::{self, LONGEST_NAME};
 
 /// How values are read.
 #[derive(Clone, Copy)]
@@ -31,6 +27,8 @@ pub enum NumberWish {
     Internal(String),
     /// Something that is not an internal number, an outside line for example: it is left alone.
     OutsideLine(String),
+    /// Values none of which could be read: they are left alone.
+    Unreadable,
 }
 
 /// A directory entry in the PBX's terms.
@@ -68,6 +66,8 @@ impl Person {
             change_mark: entry.change_mark.clone(),
             account: entry.account,
             seen: entry.attributes.clone(),
+            unusable: entry.unusable.clone(),
+            notes: entry.unusable.iter().map(|field| unreadable(*field)).collect(),
             ..Person::default()
         };
         person.read_text(Field::Name, base, &name);
@@ -132,6 +132,7 @@ impl Person {
                 self.unusable.insert(Field::Number);
                 self.wish = NumberWish::OutsideLine(raw.clone());
             }
+            (None, None) if self.unusable.contains(&Field::Number) => self.wish = NumberWish::Unreadable,
             (None, None) => {}
         }
     }
@@ -151,6 +152,10 @@ impl Person {
             }
         }
     }
+}
+
+fn unreadable(field: Field) -> Note {
+    Note::about(field, "the directory holds values that cannot be read as text; they are left alone")
 }
 
 /// Whether two values of a field, both in the PBX's form, mean the same. Mobiles are compared with [`PhoneRules`].
@@ -206,35 +211,20 @@ fn extension_start(raw: &str, rules: &Rules<'_>) -> Option<usize> {
     ((marked || (hash && has_outside)) && is_internal_form(digits, rules)).then_some(start)
 }
 
-/// The name MikoPBX stores: no control characters, single spaces, at most [`LONGEST_NAME`] characters.
+/// The name MikoPBX stores: no control characters, single spaces, at most [`LONGEST_NAME`] characters, nothing that
+/// MikoPBX's text filter refuses.
 fn name(text: &str) -> Result<String, String> {
     let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let name: String = words.join(" ").chars().take(LONGEST_NAME).collect();
     let name = name.trim_end().to_owned();
-    if name.is_empty() { Err("the name is empty".to_owned()) } else { Ok(name) }
+    rules::check_name(&name).map(|()| name)
 }
 
-/// An address as PHP's FILTER_VALIDATE_EMAIL takes it: ASCII, one `@`, dot-separated atoms, a domain of labels.
+/// The e-mail address without the white space around it.
 fn email(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let refused = || format!("{text:?} is not an e-mail address the PBX accepts");
-    let (local, domain) = text.rsplit_once('@').ok_or_else(refused)?;
-    let atom = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
-    };
-    let label = |part: &str| {
-        (1..=63).contains(&part.len())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    let good = local.len() <= 64
-        && local.split('.').all(atom)
-        && domain.contains('.')
-        && domain.split('.').all(label)
-        && text.len() <= LONGEST_EMAIL;
-    if good { Ok(text.to_owned()) } else { Err(refused()) }
+    rules::check_email(text).map(|()| text.to_owned())
 }
 
 #[cfg(test)]
@@ -263,6 +253,16 @@ mod tests {
         check(Field::Name, &["  Anna\tMaria \u{0} O'Neil "], "Anna Maria O'Neil", false);
         check(Field::Name, &[&"я".repeat(120)], &"я".repeat(100), true);
         check(Field::Name, &["\u{7}"], "", true);
+    }
+
+    #[test]
+    fn a_name_mikopbx_refuses_is_unusable_and_another_one_is_taken() {
+        let refused = "Tom <script>alert(1)</script>";
+        let person = Person::from_entry(&entry(Field::Name, &[refused]), None, &rules());
+        assert!(person.unusable.contains(&Field::Name) && person.values[Field::Name].is_empty());
+        assert!(person.notes[0].text.contains("HTML"), "{:?}", person.notes);
+        check(Field::Name, &[refused, "Tom"], "Tom", false);
+        check(Field::Name, &["Delete\tme from here"], "", true);
     }
 
     #[test]
@@ -318,6 +318,19 @@ mod tests {
     fn a_value_that_cannot_be_used_is_not_a_cleared_one() {
         let person = Person::from_entry(&entry(Field::Mobile, &["ask the front desk"]), None, &rules());
         assert!(person.unusable.contains(&Field::Mobile));
+    }
+
+    #[test]
+    fn values_that_could_not_be_read_are_not_cleared_ones() {
+        for field in [Field::Name, Field::Email, Field::Mobile, Field::Number] {
+            let entry = DirectoryEntry { unusable: [field].into(), ..DirectoryEntry::default() };
+            let person = Person::from_entry(&entry, None, &rules());
+            assert_eq!(person.unusable, [field].into());
+            assert_eq!(person.notes.iter().map(|note| note.field).collect::<Vec<_>>(), [Some(field)]);
+            // A number is given, but not written over what stands in the directory.
+            let expected = if field == Field::Number { NumberWish::Unreadable } else { NumberWish::None };
+            assert_eq!(person.wish, expected);
+        }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use crate::matching::{Match, match_people};
 use crate::merge::{Merged, Sides, first, merge};
 use crate::normalise::{NumberWish, Person, Rules, respell_number};
 use crate::numbering::{Allocator, Numbering, RoutePattern};
-use crate::pbx::{Holder, PbxSnapshot};
+use crate::pbx::{EmailHolder, Holder, PbxSnapshot};
 use crate::person::{AccountState, DirectoryKey, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
 
@@ -221,6 +221,8 @@ pub struct Departure {
     pub link: Link,
     /// Where the person stands now.
     pub state: LinkState,
+    /// The limits hold it: too many at once.
+    pub held: bool,
 }
 
 impl Departure {
@@ -285,7 +287,8 @@ impl PersonPlan {
 /// Makes the plan.
 pub fn make(inputs: Inputs<'_>) -> Plan {
     let Inputs { directory, pbx, links, .. } = inputs;
-    let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(|holder| holder.kind != "EXTERNAL");
+    let dialled_inside = |holder: &Holder| holder.kind != "EXTERNAL" && holder.kind != Holder::LEFTOVER;
+    let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(dialled_inside);
     let rules = Rules { phones: inputs.phones, longest_number: longest_number(inputs), is_internal: &is_internal };
     let bases: BTreeMap<&DirectoryKey, &Link> = links.iter().map(|link| (&link.key, link)).collect();
     let people: Vec<Person> = directory
@@ -294,7 +297,10 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
         .map(|entry| Person::from_entry(entry, bases.get(&entry.key).map(|link| &link.directory), &rules))
         .collect();
     let (unknown, mut warnings) = unknown_fields(inputs, &bases);
-    let matching = match_people(&people, links, &pbx.employees, inputs.linked_elsewhere, &inputs.phones);
+    let matching = {
+        let complete = directory.coverage == Coverage::Full;
+        match_people(&people, links, &pbx.employees, inputs.linked_elsewhere, complete, &inputs.phones)
+    };
     let mut drafts: Vec<PersonPlan> =
         people.into_iter().zip(matching.people).map(|(person, found)| draft(person, found, inputs)).collect();
     for plan in &mut drafts {
@@ -303,7 +309,7 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
     let numbering = numbering(inputs);
     refuse_forbidden_numbers(&mut drafts, &numbering);
     settle_claims(&mut drafts, inputs);
-    assign_numbers(&mut drafts, inputs, &numbering, &unknown);
+    assign_numbers(&mut drafts, inputs, &numbering, &unknown, &rules);
     warnings.extend(directory.warnings.iter().cloned());
     warnings.extend(pbx.warnings.iter().cloned());
     let departures = departures(&drafts, &matching.absent, inputs);
@@ -402,6 +408,18 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
             plan.link = Some(link);
             wait(&mut plan, None, "identity-mismatch", reason);
         }
+        Match::AlreadyLinked { employee, by } => {
+            let employee = &inputs.pbx.employees[employee];
+            plan.user_id = Some(employee.user_id);
+            let reason = format!(
+                "employee {} ({}) has the same {}, and is linked to another entry that is not active here, or to another \
+                 server; no second employee is made",
+                employee.values[Field::Number],
+                employee.values[Field::Name],
+                by.name()
+            );
+            wait(&mut plan, Some(by), "already-linked", reason);
+        }
         Match::Ambiguous { by, reason } => {
             wait(&mut plan, Some(by), "ambiguous", format!("{reason}; nobody is guessed"))
         }
@@ -475,6 +493,10 @@ fn decide_field(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: 
             plan.change_pbx(field, value, why);
         }
         Merged::FromPbx => to_directory(plan, field, inputs, rules),
+        // The PBX never loses a number.
+        Merged::Conflict if field == Field::Number && plan.person.values[field].is_empty() => {
+            to_directory(plan, field, inputs, rules);
+        }
         Merged::Conflict => {
             let reason = "changed on both sides since they last agreed; neither value is overwritten".to_owned();
             plan.conflict(Some(field), Side::Pbx, "both-changed", reason);
@@ -527,9 +549,12 @@ fn to_directory(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: 
     if let Some(text) = note {
         return plan.notes.push(Note::about(field, text));
     }
+    let value = plan.before[field].clone();
     let value = match (field, plan.person.ours.get(&field)) {
-        (Field::Number, Some(ours)) => respell_number(ours, &plan.before[field], rules),
-        _ => plan.before[field].clone(),
+        (Field::Number, Some(ours)) => respell_number(ours, &value, rules),
+        // Other programs read the directory too: a mobile goes there in the form that is understood everywhere.
+        (Field::Mobile, _) => inputs.phones.e164(&value).map_or(value, |digits| format!("+{digits}")),
+        _ => value,
     };
     let why = match (field, plan.person.values[field].is_empty()) {
         (Field::Number, _) => Why::NumberAssigned,
@@ -556,15 +581,20 @@ fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
     settle_fields(plans, &[Field::Number, Field::Mobile], &numbers, &as_number, inputs);
     let emails: BTreeMap<String, String> = inputs
         .pbx
-        .employees
+        .emails
         .iter()
-        .filter(|employee| !employee.values[Field::Email].is_empty())
-        .map(|employee| {
-            let shown = format!("employee {} ({})", employee.values[Field::Number], employee.values[Field::Name]);
-            (employee.values[Field::Email].to_lowercase(), shown)
-        })
+        .filter_map(|(email, holders)| Some((email.clone(), describe_user(holders.first()?, inputs))))
         .collect();
     settle_fields(plans, &[Field::Email], &emails, &|_, value: &str| value.to_lowercase(), inputs);
+}
+
+/// Who has an e-mail address, in words.
+fn describe_user(holder: &EmailHolder, inputs: Inputs<'_>) -> String {
+    let employee = inputs.pbx.employees.binary_search_by_key(&holder.user_id, |employee| employee.user_id);
+    match employee {
+        Ok(at) => format!("employee {} ({})", inputs.pbx.employees[at].values[Field::Number], holder.name),
+        Err(_) => format!("the PBX's user {} ({}), who has no internal number", holder.user_id, holder.name),
+    }
 }
 
 /// Who has a number, in words: `queue "Sales office"`, `parking`.
@@ -572,6 +602,7 @@ fn describe(holder: &Holder) -> String {
     let kind = match holder.kind.as_str() {
         "SIP" => "employee",
         "EXTERNAL" => "the mobile of",
+        Holder::LEFTOVER => "a leftover record of the PBX,",
         other => &other.to_lowercase(),
     };
     if holder.label.is_empty() { kind.to_owned() } else { format!("{kind} {:?}", holder.label) }
@@ -632,7 +663,6 @@ fn refuse(plan: &mut PersonPlan, field: Field, kind: &str, reason: &str, inputs:
     plan.drop_change(Side::Pbx, field);
     if plan.action == Action::Create && field == Field::Number {
         if inputs.policy.pool_when_taken {
-            plan.person.unusable.insert(Field::Number);
             plan.notes.push(Note::about(field, format!("{reason}; a number from the pool is given instead")));
             return;
         }
@@ -668,9 +698,16 @@ fn refuse_forbidden_numbers(plans: &mut [PersonPlan], numbering: &Numbering) {
 }
 
 /// Gives everybody new who has no number a free one, to be written back.
-fn assign_numbers(plans: &mut [PersonPlan], inputs: Inputs<'_>, numbering: &Numbering, unknown: &BTreeSet<Field>) {
+fn assign_numbers(
+    plans: &mut [PersonPlan],
+    inputs: Inputs<'_>,
+    numbering: &Numbering,
+    unknown: &BTreeSet<Field>,
+    rules: &Rules<'_>,
+) {
     let mut taken: BTreeSet<String> = inputs.pbx.numbers.keys().cloned().collect();
     taken.extend(plans.iter().map(|plan| plan.person.values[Field::Number].clone()));
+    taken.extend(plans.iter().map(|plan| plan.after[Field::Mobile].clone()));
     let pool = numbering.pool(inputs.pbx.employees.iter().map(|employee| employee.values[Field::Number].as_str()));
     let mut allocator = Allocator::new(numbering, pool, taken, inputs.numbers_used);
     for plan in plans.iter_mut().filter(|plan| plan.action == Action::Create && plan.after[Field::Number].is_empty()) {
@@ -678,7 +715,7 @@ fn assign_numbers(plans: &mut [PersonPlan], inputs: Inputs<'_>, numbering: &Numb
             let reason = "the attribute of the internal number came back empty for everybody, so it is not known which number this person has";
             wait_without_changes(plan, "number-unknown", reason.to_owned());
         } else if let Some(number) = allocator.next_number() {
-            give_number(plan, number, inputs.policy);
+            give_number(plan, number, inputs.policy, rules);
         } else {
             let reason = format!(
                 "no free internal number is left from {} to {}: widen the pool in the server's settings or lengthen the PBX's numbers",
@@ -695,11 +732,14 @@ fn wait_without_changes(plan: &mut PersonPlan, cause: &'static str, reason: Stri
     wait(plan, Some(Field::Number), cause, reason);
 }
 
-fn give_number(plan: &mut PersonPlan, number: String, policy: &Policy) {
+fn give_number(plan: &mut PersonPlan, number: String, policy: &Policy, rules: &Rules<'_>) {
     plan.change_pbx(Field::Number, number.clone(), Why::NumberAssigned);
     let mapped = policy.attributes.contains_key(&Field::Number);
-    if policy.write_back && mapped && plan.person.wish == NumberWish::None {
-        plan.change_directory(Field::Number, number, Why::NumberAssigned);
+    let ours_to_write = !matches!(plan.person.wish, NumberWish::OutsideLine(_));
+    if policy.write_back && mapped && ours_to_write {
+        let value =
+            plan.person.ours.get(&Field::Number).map_or(number.clone(), |ours| respell_number(ours, &number, rules));
+        plan.change_directory(Field::Number, value, Why::NumberAssigned);
     }
 }
 
@@ -707,11 +747,15 @@ fn give_number(plan: &mut PersonPlan, number: String, policy: &Policy) {
 fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<'_>) -> Vec<Departure> {
     let inactive = plans.iter().filter(|plan| plan.person.account != AccountState::Active);
     let mut departures: Vec<Departure> = inactive
-        .filter_map(|plan| Some(Departure { link: plan.link.clone()?, state: plan.person.account.into() }))
+        .filter_map(|plan| Some(Departure { link: plan.link.clone()?, state: plan.person.account.into(), held: false }))
         .collect();
     // An answer of nobody at all is never taken for everybody having left.
     if inputs.directory.coverage == Coverage::Full && !inputs.directory.entries.is_empty() {
-        let gone = absent.iter().map(|&at| Departure { link: inputs.links[at].clone(), state: LinkState::Absent });
+        let gone = absent.iter().map(|&at| Departure {
+            link: inputs.links[at].clone(),
+            state: LinkState::Absent,
+            held: false,
+        });
         departures.extend(gone);
     }
     departures

@@ -91,11 +91,11 @@ fn has_conflict(person: &PersonPlan, outcome: Option<&PersonOutcome>) -> bool {
 }
 
 /// The sentence for the administrator. Names are given where a group has five people or fewer.
-pub fn summary(plan: &Plan, outcomes: &[PersonOutcome]) -> String {
+pub fn summary(plan: &Plan, outcomes: &[PersonOutcome], holds: &[Hold]) -> String {
     let counts = count(plan, outcomes);
     let updated = counts.adopt + counts.update;
     let mut sentence = match counts.create + updated {
-        0 if counts.conflict == 0 => "everything is up to date".to_owned(),
+        0 if counts.conflict + holds.len() == 0 => "everything is up to date".to_owned(),
         0 => "everything else is up to date".to_owned(),
         // Nobody is ever removed by a run.
         _ => format!("{} new, {updated} updated, 0 removed", counts.create),
@@ -109,6 +109,10 @@ pub fn summary(plan: &Plan, outcomes: &[PersonOutcome]) -> String {
         if count > 0 {
             sentence.push_str(&format!("; {count} {what}"));
         }
+    }
+    if !holds.is_empty() {
+        let held: Vec<String> = holds.iter().map(|hold| format!("{} {}", hold.count, hold.what)).collect();
+        sentence.push_str(&format!("; held: {}", held.join(", ")));
     }
     sentence
 }
@@ -286,6 +290,7 @@ fn departure_row(departure: &Departure) -> Value {
         "userId": link.user_id,
         "directoryId": link.key.as_str(),
         "reason": departure.reason(),
+        "held": departure.held,
     })
 }
 

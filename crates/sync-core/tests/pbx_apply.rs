@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use pbx_support::{Fixture, NOTHING, RecordingHost, create, differences, md5, photo, short, update};
 use secrecy::SecretString;
-use sync_core::pbx::{Pbx, ReplacedValue, Task, TaskOutcome};
+use sync_core::pbx::{ModelEvent, Pbx, ReplacedValue, Task, TaskOutcome};
 use sync_core::person::Field::{self, Email, Mobile, Name, Number, Photo};
 
 /// Applies one update of one employee and compares what changed and what is announced.
@@ -598,6 +598,7 @@ fn files_of_a_process_that_died_are_tidied_up() {
     let avatars = fixture.media().join("avatars");
     fs::write(avatars.join(".ldap-sync-new-0-abc"), photo(1)).expect("file");
     fs::write(avatars.join(".ldap-sync-old-user_112.jpg"), photo(2)).expect("file");
+    fixture.sql("UPDATE m_Users SET avatar = '/avatars/user_112.jpg' WHERE id = 112");
     let md5 = fixture.spool_photo(&photo(3));
     fixture.applied(Task::Update(update(&fixture, 113, &[(Photo, &md5)])));
     assert_eq!(hidden_files(&fixture), 0);
@@ -669,13 +670,71 @@ fn committed_changes_are_found_after_a_crash() {
     }
 }
 
-#[test]
-fn a_change_that_was_overtaken_is_not_found() {
+/// Whether the update is found after `sql`, and the fields whose values are not there.
+#[track_caller]
+fn check_found(applied: bool, pairs: &[(Field, &str)], sql: &str, expected: Option<&[Field]>) {
     let fixture = Fixture::new();
-    let task = update(&fixture, 113, &[(Name, "Dora"), (Email, "d@example.com")]);
-    fixture.applied(Task::Update(task.clone()));
-    fixture.sql("UPDATE m_Users SET email = 'newer@example.com' WHERE id = 113");
-    assert_eq!(fixture.open().find_applied(&Task::Update(task)).expect("reads"), None);
+    let task = Task::Update(update(&fixture, 113, pairs));
+    let mut events = Vec::new();
+    if applied {
+        events = fixture.applied(task.clone()).events;
+    }
+    fixture.sql(sql);
+    let found = fixture.open().find_applied(&task).expect("reads");
+    let missing = found.as_ref().map(|found| found.notes.iter().filter_map(|note| note.field).collect::<Vec<_>>());
+    assert_eq!(missing.as_deref(), expected, "{pairs:?} {sql}");
+    for event in events {
+        let covers = |other: &&ModelEvent| (&other.model, &other.record_id) == (&event.model, &event.record_id);
+        assert!(found.as_ref().is_some_and(|found| found.events.iter().any(|other| covers(&other))), "{event:?}");
+    }
+}
+
+#[test]
+fn a_change_that_was_edited_since_is_found_without_what_is_gone() {
+    let both = [(Name, "Dora"), (Email, "d@example.com")];
+    let email = "UPDATE m_Users SET email = 'newer@example.com' WHERE id = 113";
+    check_found(true, &both, "", Some(&[]));
+    check_found(true, &both, email, Some(&[Email]));
+    check_found(true, &both[1..], email, Some(&[Email]));
+    // Nobody can tell whether ours was there before the edit: it is announced, and nothing of it is believed.
+    check_found(false, &both, email, Some(&[Name, Email]));
+    check_found(false, &both, "", None);
+    check_found(false, &both, "UPDATE m_Users SET language = 'ru-ru'", None);
+    // What does not change tells nothing.
+    check_found(false, &[(Name, "Dora \"DD\" O'Hara (Sales)"), (Email, "d@example.com")], "", None);
+    // The queue member and the route follow the number that somebody gave the employee since.
+    check_found(
+        true,
+        &[(Number, "299"), (Mobile, "79990000009")],
+        "UPDATE m_Extensions SET number = '298' WHERE number = '299'; UPDATE m_Sip SET extension = '298' WHERE extension = '299';
+         UPDATE m_ExtensionForwardingRights SET extension = '298' WHERE extension = '299'",
+        Some(&[Number]),
+    );
+}
+
+#[test]
+fn employees_without_a_peer_are_told_apart() {
+    let fixture = Fixture::new();
+    fixture.sql("DELETE FROM m_Sip WHERE id IN (74, 75)");
+    let tasks = [
+        Task::Update(update(&fixture, 110, &[(Number, "202"), (Name, "Anna X")])),
+        Task::Update(update(&fixture, 111, &[(Number, "201"), (Name, "Boris X")])),
+    ];
+    let mut pbx = fixture.open();
+    for task in &tasks {
+        assert_eq!(pbx.find_applied(task).expect("reads"), None);
+    }
+    let outcomes = fixture.apply(&tasks);
+    for (task, user) in tasks.iter().zip([110, 111]) {
+        let found = pbx.find_applied(task).expect("reads").expect("found");
+        assert_eq!((found.user_id, found.notes.len()), (user, 0));
+    }
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, TaskOutcome::Applied(_))), "{outcomes:?}");
+    assert_eq!(fixture.text("SELECT group_concat(extension) FROM m_CallQueueMembers"), "202,201");
+    fixture.sql("UPDATE m_Sip SET uniqid = '' WHERE id = 76");
+    let mut unnamed = create(1, &[(Name, "New"), (Number, "203")]);
+    unnamed.sip_uniqid.clear();
+    assert_eq!(pbx.find_applied(&Task::Create(unnamed)).expect("reads"), None);
 }
 
 #[test]
@@ -695,4 +754,56 @@ fn no_tasks_take_no_lock() {
         Pbx::open(&fixture.database(), &fixture.media(), &fixture.spool(), &fixture.replaced()).expect("opens");
     assert_eq!(pbx.apply(&[], &host).expect("nothing"), []);
     assert_eq!(host.taken.get(), 0);
+}
+
+/// A process has put a new photo into place and ended; `column` is what `m_Users.avatar` holds. Answers what the file
+/// holds after the next look for a crash or the next batch.
+#[track_caller]
+fn check_swept(column: &str, in_place: Option<&[u8]>, expected: Option<&[u8]>) {
+    let old = photo(1);
+    for next in ["find", "apply"] {
+        let fixture = Fixture::new();
+        let left = fixture.media().join("avatars/.ldap-sync-old-user_113.jpg");
+        fs::write(&left, &old).expect("file");
+        if let Some(bytes) = in_place {
+            fs::write(fixture.photo_of(113), bytes).expect("file");
+        }
+        fixture.sql(&format!("UPDATE m_Users SET avatar = '{column}' WHERE id = 113"));
+        let task = Task::Update(update(&fixture, 113, &[(Name, "Dora")]));
+        match next {
+            "find" => assert_eq!(fixture.open().find_applied(&task).expect("reads"), None),
+            _ => drop(fixture.applied(task)),
+        }
+        assert_eq!(fs::read(fixture.photo_of(113)).ok().as_deref(), expected, "{next}: {column}");
+        assert!(!left.exists());
+        assert_eq!(fs::read(fixture.replaced().join(md5(&old))).expect("kept"), old);
+        if let Some(bytes) = in_place.filter(|bytes| Some(*bytes) != expected) {
+            assert_eq!(fs::read(fixture.replaced().join(md5(bytes))).expect("kept"), bytes);
+        }
+    }
+}
+
+#[test]
+fn a_kill_between_the_rename_and_the_commit_of_a_photo_is_put_right() {
+    let (old, new) = (photo(1), photo(2));
+    let column = |bytes: &[u8]| format!("{{\"path\":\"/avatars/user_113.jpg\",\"hash\":\"{}\"}}", md5(bytes));
+    // Not committed.
+    check_swept(&column(&old), Some(&new), Some(&old));
+    check_swept(&column(&old), None, Some(&old));
+    check_swept("/avatars/user_113.jpg", Some(&new), Some(&old));
+    // Committed.
+    check_swept(&column(&new), Some(&new), Some(&new));
+    // Committed, and removed on the PBX since.
+    check_swept("", None, None);
+}
+
+#[test]
+fn a_photo_that_was_not_committed_is_not_taken_for_stored() {
+    let fixture = Fixture::new();
+    fixture.sql("UPDATE m_Users SET avatar = '/avatars/user_113.jpg' WHERE id = 113");
+    fs::write(fixture.photo_of(113), photo(1)).expect("file");
+    let task = Task::Update(update(&fixture, 113, &[(Photo, &md5(&photo(2)))]));
+    fs::rename(fixture.photo_of(113), fixture.media().join("avatars/.ldap-sync-old-user_113.jpg")).expect("renames");
+    fs::write(fixture.photo_of(113), photo(2)).expect("file");
+    assert_eq!(fixture.open().find_applied(&task).expect("reads"), None);
 }

@@ -2,10 +2,12 @@
 
 mod pbx_support;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use pbx_support::{Fixture, NOTHING, assert_announced, create, differences, update};
 use proptest::prelude::*;
+use sync_core::host::Host;
 use sync_core::pbx::{Task, TaskOutcome, UpdateTask};
 use sync_core::person::Field::{self, Email, Mobile, Name, Number};
 
@@ -239,5 +241,61 @@ proptest! {
                 prop_assert_eq!(&new.sip_uniqid, &old.sip_uniqid);
             }
         }
+    }
+}
+
+/// A host during whose wait for the mutex somebody else saves.
+struct LateHost<'a> {
+    fixture: &'a Fixture,
+    sql: Cell<Option<&'static str>>,
+}
+
+impl Host for LateHost<'_> {
+    fn announce(&self, _events: &str) -> bool {
+        true
+    }
+
+    fn progress(&self, _json: &str) {}
+
+    fn begin_write(&self, _timeout_ms: u32) -> bool {
+        if let Some(sql) = self.sql.take() {
+            self.fixture.sql(sql);
+        }
+        true
+    }
+
+    fn end_write(&self) {}
+
+    fn now(&self) -> i64 {
+        0
+    }
+
+    fn pause(&self, _ms: u32) {}
+}
+
+#[test]
+fn a_save_between_the_look_and_the_lock_is_seen() {
+    for (mode, sql, expected) in [
+        ("wal", "UPDATE m_Users SET username = 'Newer' WHERE id = 110", "it is now 'Newer'"),
+        ("delete", "UPDATE m_Users SET username = 'Newer' WHERE id = 110", "it is now 'Newer'"),
+        (
+            "wal",
+            "INSERT INTO m_Extensions (number, type, callerid) VALUES ('299', 'QUEUE', 'Late')",
+            "taken on the PBX",
+        ),
+        ("wal", "INSERT INTO m_Users (email) VALUES ('NEW@Example.com ')", "belongs to the PBX's user"),
+        ("wal", "UPDATE m_Sip SET uniqid = 'SIP-PHONE-ABCDEF01' WHERE id = 76", "must be chosen anew"),
+    ] {
+        let fixture = Fixture::new();
+        fixture.sql(&format!("PRAGMA journal_mode = {mode}"));
+        let tasks = [
+            Task::Update(update(&fixture, 110, &[(Name, "Other")])),
+            Task::Create(create(1, &[(Name, "New"), (Number, "299"), (Email, "new@example.com")])),
+        ];
+        let host = LateHost { fixture: &fixture, sql: Cell::new(Some(sql)) };
+        let outcomes = fixture.open().apply(&tasks, &host).expect("applies");
+        let found = reasons(&outcomes).into_iter().any(|reason| reason.contains(expected));
+        assert!(found, "{sql}: {outcomes:?}");
+        assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, TaskOutcome::Applied(_))).count(), 1);
     }
 }

@@ -4,8 +4,8 @@ mod pbx_support;
 
 use std::fs;
 
-use pbx_support::{Fixture, NOTHING, md5, photo};
-use sync_core::pbx::{Holder, Pbx};
+use pbx_support::{Fixture, NOTHING, create, md5, photo};
+use sync_core::pbx::{EmailHolder, Holder, Pbx, Task};
 use sync_core::person::Field;
 
 #[test]
@@ -165,4 +165,36 @@ fn the_journal_mode_is_left_alone() {
         fixture.open().read().expect("reads");
         assert_eq!(fixture.text("PRAGMA journal_mode"), mode);
     }
+}
+
+#[test]
+fn the_snapshot_names_every_holder_that_apply_refuses_by() {
+    let fixture = Fixture::new();
+    fixture.sql(
+        "INSERT INTO m_ExtensionForwardingRights (id, extension) VALUES (99, '205');
+         INSERT INTO m_ExternalPhones (id, extension, uniqid, disabled) VALUES (98, '79990000001', 'EXTERNAL-LOST', '0');
+         UPDATE m_Sip SET extension = '206' WHERE id = 76;
+         INSERT INTO m_Users (id, email, username) VALUES (900, ' Eve@X.test', 'Ghost'), (901, 'EVE@x.test', NULL);",
+    );
+    let snapshot = fixture.open().read().expect("reads");
+    for (number, label) in [
+        ("205", "record 99 of m_ExtensionForwardingRights"),
+        ("79990000001", "record 98 of m_ExternalPhones"),
+        ("206", "record 76 of m_Sip"),
+    ] {
+        let leftover = Holder { kind: Holder::LEFTOVER.into(), user_id: None, label: label.into() };
+        assert_eq!(snapshot.numbers[number], leftover);
+        let field = if number.len() > 8 { Field::Mobile } else { Field::Number };
+        let mut task = create(1, &[(Field::Name, "New"), (Field::Number, "299")]);
+        task.values[field] = number.to_owned();
+        let (at, reason) = fixture.refused(Task::Create(task));
+        assert_eq!(at, Some(field));
+        assert!(reason.contains("leftover"), "{reason}");
+    }
+    let holder = |user_id, name: &str| EmailHolder { user_id, name: name.to_owned() };
+    assert_eq!(snapshot.emails["eve@x.test"], [holder(900, "Ghost"), holder(901, "")]);
+    assert_eq!(snapshot.emails["dora@example.com"], [holder(113, "Dora \"DD\" O'Hara (Sales)")]);
+    assert!(!snapshot.emails.contains_key(""));
+    let task = create(1, &[(Field::Name, "New"), (Field::Number, "299"), (Field::Email, "eve@x.test")]);
+    assert_eq!(fixture.refused(Task::Create(task)).0, Some(Field::Email));
 }

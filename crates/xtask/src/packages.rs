@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-/// Debian packages: a C compiler and tools for the tests of the C boundary, and three directory servers.
+/// Debian packages: a C compiler and tools for the tests of the C boundary, three directory servers, a
+/// browser.
 const PACKAGES: &[&str] = &[
     "gcc",
     "libc6-dev",
@@ -28,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "389-ds-base",
     "python3-lib389",
     "libnss3-tools",
+    "chromium",
 ];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -166,13 +166,25 @@ fn entries_that_are_not_understood_make_the_read_partial() {
 #[test]
 fn values_that_are_no_text_are_left_out_with_a_warning() {
     let answer = |id: u8, stream: &mut TcpStream| {
-        let odd = entry(id, b"cn=a", &[("entryUUID", b"1"), ("mail", b"\xff\xfe"), ("displayName", b"Ann")]);
-        stream.write_all(&[odd, result(id, 5, 0)].concat()).expect("an answer");
+        let crowd: Vec<(&str, &[u8])> =
+            vec![("entryUUID", b"2"), ("telephoneNumber;range=0-1", b"201"), ("mail", b" ")];
+        let long = "1".repeat(5_000);
+        let odd: Vec<(&str, &[u8])> =
+            vec![("entryUUID", b"1"), ("mail", b"\xff\xfe"), ("mobile", long.as_bytes()), ("displayName", b"Ann")];
+        let answer = [entry(id, b"cn=a", &odd), entry(id, b"cn=b", &crowd), result(id, 5, 0)];
+        stream.write_all(&answer.concat()).expect("an answer");
     };
     let snapshot = read_from(serve(answer, false)).expect("people");
     assert_eq!(snapshot.coverage, Coverage::Full);
-    assert_eq!(snapshot.entries[0].attributes.len(), 1);
-    assert!(snapshot.warnings[0].contains("mail of cn=a"), "{:?}", snapshot.warnings);
+    let [ann, bob] = &snapshot.entries[..] else { panic!("two entries") };
+    assert_eq!(ann.attributes.len(), 1);
+    assert_eq!(ann.unusable, [Field::Email, Field::Mobile].into());
+    // A blank value is none at all.
+    assert_eq!((bob.attributes.len(), &bob.unusable), (0, &[Field::Number].into()));
+    let warnings = snapshot.warnings.join("\n");
+    for expected in ["mail of cn=a", "mobile of cn=a", "telephoneNumber of cn=b has too many values"] {
+        assert!(warnings.contains(expected), "{warnings}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use sync_core::directory::{Coverage, DirectoryErrorKind};
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
 
-use crate::support::{self, Certificate, NOW, PEOPLE, Slapd, UNLIMITED, crowd, person, read, read_with};
+use crate::support::{self, Certificate, NOW, PEOPLE, Slapd, UNLIMITED, crowd, person, read, read_after, read_with};
 
 fn by_dn<'a>(entries: &'a [DirectoryEntry], uid: &str) -> &'a DirectoryEntry {
     let dn = format!("uid={uid},{PEOPLE}");
@@ -124,6 +124,71 @@ fn many_photos_come_by_one_search() {
     let snapshot = read_with(slapd.settings(), &BTreeMap::new(), spool.path(), go_on).expect("people");
     assert!(snapshot.entries.iter().all(|entry| matches!(entry.photo, Photo::Spooled { .. })));
     assert_eq!(fs::read_dir(spool.path()).expect("the spool").count(), 250);
+}
+
+#[test]
+fn the_photos_of_some_come_by_identifier_and_those_of_disabled_people_not_at_all() {
+    let photo = |n: u8| photo_line(&image(2000, n));
+    let disabled = (0..5).map(|n| person(&format!("d{n}"), &format!("employeeType: disabled\n{}", photo(n))));
+    let people: String = (0..250).map(|n| person(&format!("f{n:03}"), &photo(n))).chain(disabled).collect();
+    let Some(slapd) = Slapd::start(&people, UNLIMITED, Certificate::Good) else { return };
+    let marks = |entries: &[DirectoryEntry]| -> BTreeMap<DirectoryKey, String> {
+        entries.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect()
+    };
+    let mut known = marks(&read(slapd.settings()).expect("people").entries);
+    // 120 of 255 are not known: more than one filter names, fewer than half.
+    let unknown: Vec<DirectoryKey> = known.keys().take(120).cloned().collect();
+    unknown.iter().for_each(|key| drop(known.remove(key)));
+    let spool = tempfile::tempdir().expect("a directory");
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let entries = read_with(slapd.settings(), &known, spool.path(), go_on).expect("people").entries;
+    for entry in &entries {
+        let asked = unknown.contains(&entry.key) && entry.account == AccountState::Active;
+        assert_eq!(matches!(entry.photo, Photo::Spooled { .. }), asked, "{}", entry.dn);
+        assert!(asked || entry.photo == Photo::NotAsked, "{}", entry.dn);
+    }
+    // Everybody is unknown at the first read, and the disabled are not asked for then either.
+    let first = read_with(slapd.settings(), &BTreeMap::new(), spool.path(), go_on).expect("people").entries;
+    assert_eq!(first.iter().filter(|entry| entry.photo == Photo::NotAsked).count(), 5);
+}
+
+#[test]
+fn a_lost_right_to_read_photos_clears_none() {
+    let uids = ["ann", "bob", "cem", "dan"];
+    let photos: String = uids.iter().zip(1..).map(|(uid, n)| person(uid, &photo_line(&image(2000, n)))).collect();
+    let logins = ["blind", "filter"].map(|uid| person(uid, "userPassword: pbxpass\n")).concat();
+    // The PBX's account reads photos; one login may only search for them, the others do not see them.
+    let access = format!(
+        "access to attrs=jpegPhoto by dn.exact=\"{}\" read by dn.exact=\"uid=filter,{PEOPLE}\" search by * none",
+        support::PBX
+    );
+    let more = format!("{UNLIMITED}\n{access}");
+    let Some(slapd) = Slapd::start(&(photos + &logins), &more, Certificate::Good) else { return };
+    let first = read(slapd.settings()).expect("people").entries;
+    let touch = |uid: &str, change: &str| slapd.edit(&format!("dn: uid={uid},{PEOPLE}\nchangetype: modify\n{change}"));
+    touch("ann", "replace: mail\nmail: ann@example.test\n");
+    for uid in ["blind", "filter"] {
+        let mut settings = slapd.settings();
+        settings.login = format!("uid={uid},{PEOPLE}");
+        let snapshot = read_after(settings, &first).expect("people");
+        let ann = by_dn(&snapshot.entries, "ann");
+        assert_eq!((&ann.photo, ann.change_mark.as_str()), (&Photo::NotAsked, ""), "{uid}");
+        let warning = snapshot.warnings.join("\n");
+        assert!(warning.contains("jpegPhoto can no longer be read") && warning.contains(uid), "{warning}");
+    }
+    // With the right, a photo that was cleared is cleared.
+    touch("ann", "delete: jpegPhoto\n");
+    let snapshot = read_after(slapd.settings(), &first).expect("people");
+    assert_eq!(by_dn(&snapshot.entries, "ann").photo, Photo::Absent);
+    assert!(!by_dn(&snapshot.entries, "ann").change_mark.is_empty());
+    assert_eq!(snapshot.warnings, Vec::<String>::new());
+    // When everybody changed, nobody can tell, and the server's answer counts.
+    let mail = "replace: mail\nmail: all@example.test\n";
+    uids.iter().for_each(|uid| touch(uid, mail));
+    let mut blind = slapd.settings();
+    blind.login = format!("uid=blind,{PEOPLE}");
+    let snapshot = read_after(blind, &first).expect("people");
+    assert!(uids.iter().all(|uid| by_dn(&snapshot.entries, uid).photo == Photo::Absent));
 }
 
 #[test]

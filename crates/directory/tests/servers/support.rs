@@ -1,6 +1,6 @@
 //! A private slapd on loopback, with its own authority and people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use directory::{Attributes, LdapDirectory, Security, ServerSettings, Timeouts, Vendor};
 use sync_core::directory::{Directory, DirectoryError, DirectorySnapshot, ReadRequest};
-use sync_core::person::DirectoryKey;
+use sync_core::person::{DirectoryEntry, DirectoryKey, Photo};
 use tempfile::TempDir;
 
 const SLAPD: &str = "/usr/sbin/slapd";
@@ -296,15 +296,28 @@ pub(crate) fn crowd(count: usize) -> String {
     })
 }
 
-/// Reads everybody; photos go to `spool`.
+/// Reads everybody; photos go to `spool`. Nobody had a photo before.
 pub(crate) fn read_with(
     settings: ServerSettings,
     known: &BTreeMap<DirectoryKey, String>,
     spool: &Path,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<DirectorySnapshot, DirectoryError> {
-    let request = ReadRequest { known_marks: known, spool, now: NOW };
+    let request = ReadRequest { known_marks: known, had_photo: &BTreeSet::new(), spool, now: NOW };
     LdapDirectory::new(settings).read(&request, progress)
+}
+
+/// Reads everybody after a read that brought `before`.
+pub(crate) fn read_after(
+    settings: ServerSettings,
+    before: &[DirectoryEntry],
+) -> Result<DirectorySnapshot, DirectoryError> {
+    let spool = tempfile::tempdir().expect("a directory");
+    let known_marks = before.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect();
+    let had_photo = before.iter().filter(|entry| matches!(entry.photo, Photo::Spooled { .. }));
+    let had_photo = had_photo.map(|entry| entry.key.clone()).collect();
+    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool: spool.path(), now: NOW };
+    LdapDirectory::new(settings).read(&request, &mut |_| ControlFlow::Continue(()))
 }
 
 /// Reads everybody as for the first time.

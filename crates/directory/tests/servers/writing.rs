@@ -148,6 +148,34 @@ fn refused_values_and_spellings_are_explained() {
     assert!(matches!(&outcomes[0], WriteOutcome::Refused(text) if text.contains("no attribute is mapped")));
 }
 
+/// To telephoneNumberMatch (RFC 4517, 4.2.29) spaces and hyphens mean nothing, so old and new may be the same to the server.
+#[test]
+fn a_number_is_respelled_although_the_server_takes_both_spellings_for_one() {
+    #[track_caller]
+    fn check(old: &[&str], replaces: &str, expected: &[&str]) {
+        let lines: String = old.iter().map(|value| format!("telephoneNumber: {value}\n")).collect();
+        let people = person("ann", &lines) + &person("bob", &lines);
+        let Some(slapd) = Slapd::start(&people, UNLIMITED, Certificate::Good) else { return };
+        let mut settings = slapd.settings();
+        settings.attributes.number = "employeeNumber".to_owned();
+        settings.attributes.mobile = "telephoneNumber".to_owned();
+        for (uid, marked) in [("ann", true), ("bob", false)] {
+            let mut entry = entry(&settings, uid);
+            if !marked {
+                entry.change_mark.clear();
+            }
+            let outcomes = write(&settings, &[change(&entry, Field::Mobile, Some(replaces), "+79261234567")]);
+            assert!(is_written(&outcomes[0]), "{uid}: {outcomes:?}");
+            assert_eq!(slapd.values(&dn(uid), "telephoneNumber"), expected, "{uid}");
+        }
+    }
+    check(&["8 926 123-45-67"], "8 926 123-45-67", &["+79261234567"]);
+    check(&["+7 926 123-45-67"], "+7 926 123-45-67", &["+79261234567"]);
+    check(&["+7 926 123-45-67", "+49 30 1"], "+7 926 123-45-67", &["+49 30 1", "+79261234567"]);
+    // Another value is the new one already, spelled differently: the old one goes, and the other stays as it is spelled.
+    check(&["8 926 123-45-67", "+7 926 123-45-67"], "8 926 123-45-67", &["+7 926 123-45-67"]);
+}
+
 #[test]
 fn attributes_without_an_equality_rule_are_replaced_whole() {
     let fax = "facsimileTelephoneNumber: 201\nfacsimileTelephoneNumber: 9\n";

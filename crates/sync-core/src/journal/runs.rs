@@ -153,6 +153,22 @@ impl Journal {
         self.write(|tx| Ok(tx.execute(sql, [now])?))
     }
 
+    /// Keeps values that are about to be written, with what they replace; answers their ids.
+    pub fn record_changes(&mut self, changes: &[ChangeRecord]) -> Result<Vec<i64>, JournalError> {
+        self.write(|tx| insert_changes(tx, changes))
+    }
+
+    /// Notes what became of values kept before.
+    pub fn finish_changes(&mut self, outcomes: &[(i64, String)]) -> Result<(), JournalError> {
+        self.write(|tx| {
+            let mut statement = tx.prepare_cached("UPDATE run_changes SET outcome = ?2 WHERE id = ?1")?;
+            for (id, outcome) in outcomes {
+                statement.execute(params![id, outcome])?;
+            }
+            Ok(())
+        })
+    }
+
     /// The changes of a run in the order they were made, from `offset`, at most `limit`.
     pub fn changes(&self, run_id: i64, offset: u32, limit: u32) -> Result<Vec<ChangeRecord>, JournalError> {
         let query = "SELECT run_id, directory_key, user_id, person, field, side, old, new, why, outcome, replaced_json
@@ -210,15 +226,16 @@ const PRUNE_RUNS: &str = "
       AND id NOT IN (SELECT run_id FROM intents)
       AND (SELECT count(*) FROM runs AS newer WHERE newer.server_id = runs.server_id AND newer.id > runs.id) >= ?2";
 
-/// Inserts changes; those of runs that are gone, with their server, are left out.
-pub(super) fn insert_changes(tx: &Transaction<'_>, changes: &[ChangeRecord]) -> Result<(), JournalError> {
+/// Inserts changes and answers their ids; those of runs that are gone, with their server, are left out and have id 0.
+pub(super) fn insert_changes(tx: &Transaction<'_>, changes: &[ChangeRecord]) -> Result<Vec<i64>, JournalError> {
     let sql = "INSERT INTO run_changes (run_id, directory_key, user_id, person, field, side, old, new, why, outcome,
                                         replaced_json)
                SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1)";
     let mut statement = tx.prepare_cached(sql)?;
+    let mut ids = Vec::with_capacity(changes.len());
     for change in changes {
         let ChangeRecord { run_id, key, user_id, person, field, side, old, new, why, outcome, replaced_json } = change;
-        statement.execute(params![
+        let inserted = statement.execute(params![
             run_id,
             key.0,
             user_id,
@@ -231,8 +248,9 @@ pub(super) fn insert_changes(tx: &Transaction<'_>, changes: &[ChangeRecord]) -> 
             outcome,
             replaced_json
         ])?;
+        ids.push(if inserted == 1 { tx.last_insert_rowid() } else { 0 });
     }
-    Ok(())
+    Ok(ids)
 }
 
 /// Whether the regular file at `path` was last written before `before`, Unix time in milliseconds.

@@ -1,7 +1,8 @@
 //! Photos: MikoPBX keeps them as files and remembers path and MD5 (docs/MIKOPBX.md, Photos).
 //!
 //! New files are written and flushed before the transaction, renamed into place just before COMMIT and put back when the
-//! transaction fails. Bytes that are overwritten are kept, named by their MD5, so that a run can be undone.
+//! transaction fails. Bytes that are overwritten are kept, named by their MD5, so that a run can be undone. When a process
+//! ends between the rename and COMMIT, the next one tells by `m_Users.avatar` which of the two files is the right one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -56,12 +57,8 @@ pub(super) fn column(user_id: i64, md5: &str) -> String {
 
 /// The MD5 of a person's photo, lower-case hex; empty when there is none. An error says what is wrong with the column.
 pub(super) fn hash(avatar: &str, media: &Path) -> Result<String, String> {
-    if avatar.starts_with('{') {
-        let parsed: serde_json::Value =
-            serde_json::from_str(avatar).map_err(|error| format!("is not JSON: {error}"))?;
-        if let Some(hash) = parsed["hash"].as_str().filter(|hash| !hash.is_empty()) {
-            return Ok(hash.to_ascii_lowercase());
-        }
+    if let Some(hash) = stored_hash(avatar).map_err(|error| format!("is not JSON: {error}"))? {
+        return Ok(hash);
     }
     if avatar.starts_with("data:") {
         return data_uri(avatar)
@@ -72,6 +69,15 @@ pub(super) fn hash(avatar: &str, media: &Path) -> Result<String, String> {
         .and_then(|path| read_small(&path).ok())
         .map(|bytes| md5_hex(&bytes))
         .unwrap_or_default())
+}
+
+/// The MD5 a column names, lower-case hex; `None` when it has one of the older forms.
+fn stored_hash(avatar: &str) -> serde_json::Result<Option<String>> {
+    if !avatar.starts_with('{') {
+        return Ok(None);
+    }
+    let parsed: serde_json::Value = serde_json::from_str(avatar)?;
+    Ok(parsed["hash"].as_str().filter(|hash| !hash.is_empty()).map(str::to_ascii_lowercase))
 }
 
 /// What the journal keeps of an old `m_Users.avatar`: never a photo itself, whose bytes are kept as a file.
@@ -152,9 +158,6 @@ impl Drop for Stage {
 /// Prepares the photos of a batch: one answer per task. Nothing here stops the batch.
 pub(super) fn stage(places: &Places, tasks: &[Task]) -> Stage {
     let wanted: Vec<Option<&str>> = tasks.iter().map(wanted_photo).collect();
-    if wanted.iter().any(Option::is_some) {
-        sweep(places);
-    }
     let staged = wanted.into_iter().zip(tasks).enumerate().map(|(index, (wanted, task))| {
         if let (Some(_), Task::Update(update)) = (wanted, task) {
             keep_ahead(places, update.user_id);
@@ -181,20 +184,42 @@ fn wanted_photo(task: &Task) -> Option<&str> {
     }
 }
 
-/// Files left by a process that ended in the middle of a batch.
-fn sweep(places: &Places) {
+/// Puts right what a process left that ended in the middle of a batch. `column` answers `m_Users.avatar`, empty when there
+/// is no such user; an error leaves the employee's files as they are.
+pub(super) fn sweep(places: &Places, column: impl Fn(i64) -> rusqlite::Result<String>) {
     let Ok(entries) = fs::read_dir(places.avatars()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if let Some(original) = name.strip_prefix(OLD_PREFIX) {
-            let original = places.avatars().join(original);
-            let result =
-                if original.exists() { fs::remove_file(entry.path()) } else { fs::rename(entry.path(), &original) };
-            report(&entry.path(), result);
-        } else if name.starts_with(NEW_PREFIX) {
+        if name.starts_with(NEW_PREFIX) {
             report(&entry.path(), fs::remove_file(entry.path()));
+        } else if let Some(user_id) = name.strip_prefix(OLD_PREFIX).and_then(user_of) {
+            match column(user_id) {
+                Ok(avatar) => report(&entry.path(), settle_old(places, &entry.path(), user_id, &avatar)),
+                Err(error) => log::warn!("cannot tell whose photo {} is: {error}", entry.path().display()),
+            }
         }
     }
+}
+
+/// The reverse of [`file_name`].
+fn user_of(file_name: &str) -> Option<i64> {
+    file_name.strip_prefix("user_")?.strip_suffix(".jpg")?.parse().ok()
+}
+
+/// An old photo whose new one is in place: was that transaction committed? When it was, or when the PBX has stored
+/// another photo since, the column names the bytes of the file in place; when it has removed the photo, it is empty.
+fn settle_old(places: &Places, old: &Path, user_id: i64, avatar: &str) -> io::Result<()> {
+    let target = places.of_user(user_id);
+    keep(places, &read_small(old)?)?;
+    let in_place = read_small(&target).ok();
+    let named = stored_hash(avatar).ok().flatten();
+    if avatar.is_empty() || (named.is_some() && named == in_place.as_deref().map(md5_hex)) {
+        return fs::remove_file(old);
+    }
+    if let Some(bytes) = in_place {
+        keep(places, &bytes)?;
+    }
+    fs::rename(old, &target)
 }
 
 fn report(path: &Path, result: io::Result<()>) {

@@ -1,11 +1,11 @@
-//! One batch inside its transaction: look, decide, write, put the photos into place.
+//! One batch: look and decide before the lock, write and put the photos into place inside it.
 
 use std::path::Path;
 
 use rusqlite::Transaction;
 
 use super::avatar::{self, Places, Stage, Staged, Swap, Swapped};
-use super::decide::decide;
+use super::decide::{Refusal, decide};
 use super::error::Failure;
 use super::schema::Schema;
 use super::state::State;
@@ -13,30 +13,49 @@ use super::writer::Writer;
 use super::{Applied, Task, TaskOutcome, create, update};
 use crate::person::{Field, Note};
 
-/// Does the tasks that can be done. The photos are in place when it returns, and go back when the answer is dropped before
-/// its `finish`.
-pub(super) fn run(
+/// What is known and decided before the lock is taken.
+pub(super) struct Prepared {
+    schema: Schema,
+    state: State,
+    verdicts: Vec<Result<(), Refusal>>,
+}
+
+/// Looks and decides.
+pub(super) fn prepare(
     transaction: &Transaction<'_>,
     database: &Path,
     places: &Places,
     tasks: &[Task],
     staged: &Stage,
-) -> Result<(Vec<TaskOutcome>, Swapped), Failure> {
+) -> Result<Prepared, Failure> {
     let schema = Schema::read(transaction)?;
     schema.check(database)?;
     let state = State::load(transaction, &schema, tasks)?;
     let verdicts = decide(&state, tasks, staged, &places.media);
-    let mut writer = Writer::new(transaction, &schema);
+    Ok(Prepared { schema, state, verdicts })
+}
+
+/// Does the tasks that can be done. The photos are in place when it returns, and go back when the answer is dropped before
+/// its `finish`.
+pub(super) fn run(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    places: &Places,
+    tasks: &[Task],
+    staged: &Stage,
+) -> Result<(Vec<TaskOutcome>, Swapped), Failure> {
+    let Prepared { schema, state, verdicts } = prepared;
+    let mut writer = Writer::new(transaction, schema);
     let mut outcomes = Vec::with_capacity(tasks.len());
     let mut swaps = Vec::new();
     for (index, (task, verdict)) in tasks.iter().zip(verdicts).enumerate() {
         if let Err(refusal) = verdict {
-            outcomes.push(TaskOutcome::Refused { field: refusal.field, reason: refusal.reason });
+            outcomes.push(TaskOutcome::Refused { field: refusal.field, reason: refusal.reason.clone() });
             continue;
         }
         writer.begin_task(index);
         let staged = &staged[index];
-        let (user_id, previous) = write(&mut writer, &state, task, staged)?;
+        let (user_id, previous) = write(&mut writer, state, task, staged)?;
         if matches!(staged, Staged::Ready { .. } | Staged::Removed) {
             swaps.push(Swap { user_id, previous, staged });
         }

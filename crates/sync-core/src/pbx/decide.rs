@@ -8,8 +8,9 @@ use secrecy::ExposeSecret;
 
 use super::avatar::Staged;
 use super::state::{Person, State};
-use super::{CreateTask, Task, UpdateTask, rules, secret};
+use super::{CreateTask, Task, UpdateTask, secret};
 use crate::person::Field;
+use crate::rules;
 
 /// Why a task is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +36,12 @@ struct Wants {
     forwards_to: Vec<String>,
 }
 
+type Verdict = Result<Wants, Refusal>;
+
 /// One verdict per task, in their order.
 pub(super) fn decide(state: &State, tasks: &[Task], staged: &[Staged], media: &Path) -> Vec<Result<(), Refusal>> {
     let mut seen = BTreeSet::new();
-    let mut verdicts: Vec<Result<Wants, Refusal>> = tasks
+    let mut verdicts: Vec<Verdict> = tasks
         .iter()
         .zip(staged)
         .map(|(task, staged)| match task {
@@ -46,10 +49,7 @@ pub(super) fn decide(state: &State, tasks: &[Task], staged: &[Staged], media: &P
             Task::Update(task) => check_update(state, task, staged, media, &mut seen),
         })
         .collect();
-    // Each refusal can take the ground from another task, so go on until nothing is refused any more.
-    while let Some((index, refusal)) = next_refusal(state, &verdicts) {
-        verdicts[index] = Err(refusal);
-    }
+    Claims::new(state, &verdicts).settle(&mut verdicts);
     verdicts.into_iter().map(|verdict| verdict.map(|_| ())).collect()
 }
 
@@ -201,53 +201,128 @@ fn check_unused(state: &State, mobile: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The first task that cannot have what it wants, given what the other accepted tasks give up.
-fn next_refusal(state: &State, verdicts: &[Result<Wants, Refusal>]) -> Option<(usize, Refusal)> {
-    let accepted = || verdicts.iter().enumerate().filter_map(|(index, verdict)| Some((index, verdict.as_ref().ok()?)));
-    let vacated: BTreeSet<&str> = accepted().flat_map(|(_, wants)| wants.vacates.iter().map(String::as_str)).collect();
-    let emails_given_up: BTreeSet<i64> =
-        accepted().filter(|(_, wants)| wants.gives_up_email).filter_map(|(_, wants)| wants.user_id).collect();
-    let mut numbers = BTreeMap::new();
-    let mut emails = BTreeMap::new();
-    for (index, wants) in accepted() {
+/// Who, among the tasks still accepted, gives up what, and who has to be asked again when one of them is refused.
+struct Claims<'a> {
+    state: &'a State,
+    /// Numbers that accepted tasks give up.
+    vacated: BTreeSet<String>,
+    /// Users whose e-mail address an accepted task gives up.
+    emails_given_up: BTreeSet<i64>,
+    /// Indices of the tasks that want a number.
+    wanters: BTreeMap<String, Vec<usize>>,
+    /// Indices of the tasks that want an e-mail address a user holds.
+    heirs: BTreeMap<i64, Vec<usize>>,
+}
+
+impl Claims<'_> {
+    fn new<'a>(state: &'a State, verdicts: &[Verdict]) -> Claims<'a> {
+        let mut claims = Claims {
+            state,
+            vacated: BTreeSet::new(),
+            emails_given_up: BTreeSet::new(),
+            wanters: BTreeMap::new(),
+            heirs: BTreeMap::new(),
+        };
+        for (index, wants) in
+            verdicts.iter().enumerate().filter_map(|(index, found)| Some((index, found.as_ref().ok()?)))
+        {
+            claims.vacated.extend(wants.vacates.iter().cloned());
+            claims.emails_given_up.extend(wants.user_id.filter(|_| wants.gives_up_email));
+            for (_, number) in &wants.numbers {
+                claims.wanters.entry(number.clone()).or_default().push(index);
+            }
+            for holder in wants.email.iter().flat_map(|email| state.holders_of(email)) {
+                claims.heirs.entry(*holder).or_default().push(index);
+            }
+        }
+        claims
+    }
+
+    /// Refuses what cannot be had. Each refusal can take the ground from other tasks, and only those are asked again.
+    fn settle(&mut self, verdicts: &mut [Verdict]) {
+        self.ask((0..verdicts.len()).collect(), verdicts);
+        let (mut numbers, mut emails) = (BTreeMap::new(), BTreeMap::new());
+        for index in 0..verdicts.len() {
+            let Ok(wants) = &verdicts[index] else { continue };
+            if let Some(refusal) = wanted_twice(index, wants, verdicts, &mut numbers, &mut emails) {
+                let others = self.refuse(index, refusal, verdicts);
+                self.ask(others, verdicts);
+            }
+        }
+    }
+
+    fn ask(&mut self, mut open: Vec<usize>, verdicts: &mut [Verdict]) {
+        while let Some(index) = open.pop() {
+            let Ok(wants) = &verdicts[index] else { continue };
+            if let Some(refusal) = self.refusal(wants) {
+                open.extend(self.refuse(index, refusal, verdicts));
+            }
+        }
+    }
+
+    /// Answers the tasks that counted on what the refused one would have given up.
+    fn refuse(&mut self, index: usize, refusal: Refusal, verdicts: &mut [Verdict]) -> Vec<usize> {
+        let Ok(wants) = std::mem::replace(&mut verdicts[index], Err(refusal)) else { return Vec::new() };
+        let mut others = Vec::new();
+        for number in &wants.vacates {
+            self.vacated.remove(number);
+            others.extend(self.wanters.get(number).into_iter().flatten());
+        }
+        if let Some(user) = wants.user_id.filter(|_| wants.gives_up_email) {
+            self.emails_given_up.remove(&user);
+            others.extend(self.heirs.get(&user).into_iter().flatten());
+        }
+        others
+    }
+
+    /// Why a task cannot have what it wants, given what the others give up.
+    fn refusal(&self, wants: &Wants) -> Option<Refusal> {
         for (field, number) in &wants.numbers {
-            let refused = number_refusal(state, wants, number, &vacated).or_else(|| {
-                let first = numbers.insert(number.as_str(), index)?;
-                Some(format!("the number {number} is wanted twice in the same batch (by change {} as well)", first + 1))
-            });
-            if let Some(reason) = refused {
-                return Some((index, Refusal { field: Some(*field), reason }));
+            if let Some(reason) = number_refusal(self.state, wants, number, &self.vacated) {
+                return Some(Refusal { field: Some(*field), reason });
             }
         }
-        if let Some(email) = &wants.email {
-            let holders = state.emails.get(email).into_iter().flatten();
-            let held = holders.copied().find(|user| Some(*user) != wants.user_id && !emails_given_up.contains(user));
-            let reason = match held {
-                Some(user) => Some(format!("the e-mail address {email} belongs to the PBX's user {user}")),
-                None => emails.insert(email.as_str(), index).map(|first| {
-                    format!(
-                        "the e-mail address {email} is wanted twice in the same batch (by change {} as well)",
-                        first + 1
-                    )
-                }),
-            };
-            if let Some(reason) = reason {
-                return Some((index, Refusal { field: Some(Field::Email), reason }));
+        let email = wants.email.as_ref()?;
+        let holders = self.state.holders_of(email);
+        let held = holders.iter().find(|user| Some(**user) != wants.user_id && !self.emails_given_up.contains(user))?;
+        let reason = format!("the e-mail address {email} belongs to the PBX's user {held}");
+        Some(Refusal { field: Some(Field::Email), reason })
+    }
+}
+
+/// Of two who want the same the first gets it.
+fn wanted_twice(
+    index: usize,
+    wants: &Wants,
+    verdicts: &[Verdict],
+    numbers: &mut BTreeMap<String, usize>,
+    emails: &mut BTreeMap<String, usize>,
+) -> Option<Refusal> {
+    let wanted = wants.numbers.iter().map(|(field, number)| (*field, number, "number"));
+    let wanted = wanted.chain(wants.email.iter().map(|email| (Field::Email, email, "e-mail address")));
+    for (field, value, what) in wanted {
+        let claims = if field == Field::Email { &mut *emails } else { &mut *numbers };
+        // Somebody who was refused meanwhile wants nothing any more.
+        match claims.get(value).copied().filter(|&first| verdicts[first].is_ok()) {
+            Some(first) => {
+                let reason =
+                    format!("the {what} {value} is wanted twice in the same batch (by change {} as well)", first + 1);
+                return Some(Refusal { field: Some(field), reason });
             }
-        }
+            None => claims.insert(value.clone(), index),
+        };
     }
     None
 }
 
-fn number_refusal(state: &State, wants: &Wants, number: &str, vacated: &BTreeSet<&str>) -> Option<String> {
+fn number_refusal(state: &State, wants: &Wants, number: &str, vacated: &BTreeSet<String>) -> Option<String> {
     if vacated.contains(number) {
         return None;
     }
-    if let Some(&holder) = state.by_number.get(number).and_then(|rows| rows.first()) {
-        let holder = &state.extensions[holder];
+    if let Some(holder) = state.by_number.get(number).and_then(|rows| rows.first()) {
         return Some(format!("the number {number} is taken on the PBX by {} '{}'", holder.kind, holder.label));
     }
-    if let Some(stray) = state.references.iter().find(|row| row.is_owner() && row.number == number) {
+    if let Some(stray) = state.references.get(number).into_iter().flatten().find(|row| row.is_owner()) {
         return Some(format!(
             "the number {number} is not free on the PBX: a leftover record {} of {} still holds it",
             stray.row,

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::relations::references;
 use super::schema::{Schema, Table, text};
-use super::state::{Person, extensions, people};
+use super::state::{Person, extensions_with, people};
 use super::{Applied, CreateTask, ModelEvent, Task, UpdateTask, events};
-use crate::person::{Field, Note};
+use crate::person::{Field, Note, Values};
 
 /// The task's effect, when it is in the database.
 pub(super) fn find_applied(
@@ -30,18 +30,22 @@ fn find_created(
     media: &Path,
     task: &CreateTask,
 ) -> rusqlite::Result<Option<Applied>> {
+    // Several rows can have no identifier, so an empty one finds nobody.
+    if task.sip_uniqid.is_empty() {
+        return Ok(None);
+    }
     let number = connection
         .query_row("SELECT extension FROM m_Sip WHERE uniqid = ?1", [&task.sip_uniqid], |row| text(row, 0))
         .optional()?;
     let Some(number) = number else { return Ok(None) };
-    let extensions = extensions(connection)?;
+    let extensions = extensions_with(connection, &BTreeSet::from([number.clone()]))?;
     let owner = extensions.iter().find(|row| row.number == number && row.kind == "SIP").and_then(|row| row.user_id);
     let Some(user_id) = owner else { return Ok(None) };
-    let Some(person) = people(connection, &extensions, &BTreeSet::from([user_id]))?.remove(&user_id) else {
+    let Some(person) = people(connection, &BTreeSet::from([user_id]))?.remove(&user_id) else {
         return Ok(None);
     };
     let events = rows(&person).into_iter().map(|(table, row)| events::created(schema, table, row)).collect();
-    let notes = photo_notes(&person, media, &task.values[Field::Photo]);
+    let notes = notes(&Field::ALL, &person.values(media), &task.values);
     Ok(Some(Applied { user_id, events, replaced: Vec::new(), notes }))
 }
 
@@ -51,16 +55,12 @@ fn find_updated(
     media: &Path,
     task: &UpdateTask,
 ) -> rusqlite::Result<Option<Applied>> {
-    let extensions = extensions(connection)?;
-    let people = people(connection, &extensions, &BTreeSet::from([task.user_id]))?;
+    let people = people(connection, &BTreeSet::from([task.user_id]))?;
     let Some(person) = people.get(&task.user_id).filter(|person| person.sip_uniqid == task.sip_uniqid) else {
         return Ok(None);
     };
     let current = person.values(media);
-    // A photo that could not be stored does not stop the rest of an update, so it does not tell whether it was made.
-    let (photo, others): (Vec<Field>, Vec<Field>) = task.fields.iter().partition(|&&field| field == Field::Photo);
-    let telling = if others.is_empty() { &photo } else { &others };
-    if telling.iter().any(|&field| current[field] != task.new[field]) {
+    if !may_be_written(task, &current) {
         return Ok(None);
     }
     let mut events: Vec<ModelEvent> = Vec::new();
@@ -74,12 +74,27 @@ fn find_updated(
         add(table, row);
     }
     let changed = task.fields.iter().filter(|&&field| matches!(field, Field::Number | Field::Mobile));
-    let numbers = changed.map(|&field| task.new[field].clone()).filter(|number| !number.is_empty()).collect();
-    for reference in references(connection, schema, &numbers)? {
+    // A number may have moved on since; what pointed at it went along.
+    let numbers = changed.flat_map(|&field| [task.new[field].clone(), current[field].clone()]);
+    let numbers = numbers.filter(|number| !number.is_empty()).collect();
+    for reference in references(connection, schema, &numbers)?.into_values().flatten() {
         add(reference.table, reference.row);
     }
-    let notes = if photo.is_empty() { Vec::new() } else { photo_notes(person, media, &task.new[Field::Photo]) };
+    let notes = notes(&task.fields, &current, &task.new);
     Ok(Some(Applied { user_id: person.user_id, events, replaced: Vec::new(), notes }))
+}
+
+/// Whether the update can have been written. A transaction is whole: while every value it changes is the old one, it was
+/// not. One value that is not the old one is enough: it is the new one, or an even newer one that somebody put in the
+/// place of either, and then nothing tells whether ours had been there. What did not happen may be announced, what did
+/// must be.
+///
+/// A photo that could not be stored does not stop the rest of an update, so it tells only where nothing else does.
+fn may_be_written(task: &UpdateTask, current: &Values) -> bool {
+    let changes = task.fields.iter().copied().filter(|&field| task.new[field] != task.old[field]);
+    let (photo, others): (Vec<Field>, Vec<Field>) = changes.partition(|&field| field == Field::Photo);
+    let telling = if others.is_empty() { &photo } else { &others };
+    telling.iter().any(|&field| current[field] != task.old[field])
 }
 
 /// An employee's own rows, in the order in which MikoPBX makes them.
@@ -99,9 +114,12 @@ fn announced_columns(schema: &Schema, table: Table) -> Vec<String> {
     columns
 }
 
-fn photo_notes(person: &Person, media: &Path, wanted: &str) -> Vec<Note> {
-    if person.values(media)[Field::Photo] == wanted {
-        return Vec::new();
-    }
-    vec![Note::about(Field::Photo, "the photo was not stored on the PBX")]
+/// A note for each field that does not hold what the task wanted.
+fn notes(fields: &[Field], current: &Values, wanted: &Values) -> Vec<Note> {
+    let missing = fields.iter().filter(|&&field| current[field] != wanted[field]);
+    let note = |&field: &Field| match field {
+        Field::Photo => Note::about(field, "the PBX does not have this photo: it was not stored, or changed since"),
+        _ => Note::about(field, format!("the PBX does not hold '{}': it was changed there", wanted[field])),
+    };
+    missing.map(note).collect()
 }

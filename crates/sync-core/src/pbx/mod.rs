@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,6 @@ mod events;
 mod find;
 mod lock;
 mod relations;
-mod rules;
 mod schema;
 pub mod secret;
 mod snapshot;
@@ -43,12 +42,17 @@ use schema::Schema;
 /// How long a read waits while somebody else holds the database's lock.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Prepared statements that are kept: more than the different ones a batch needs.
+const STATEMENTS_KEPT: usize = 128;
+
 /// The PBX's database, opened for reading and writing, with the directories its photos live in.
 pub struct Pbx {
     connection: Connection,
     statements: Statements,
     database: PathBuf,
     places: Places,
+    /// Whether the photos an earlier process left in the middle of a batch have been put right.
+    swept: bool,
 }
 
 impl std::fmt::Debug for Pbx {
@@ -74,12 +78,13 @@ impl Pbx {
         let mut connection = Connection::open_with_flags(database, flags).map_err(explain)?;
         let statements = Statements::of(&mut connection).map_err(explain)?;
         connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         // MikoPBX never switches foreign keys on, and checkpoints belong outside the write mutex (docs/MIKOPBX.md, Locks).
         connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0;").map_err(explain)?;
         Schema::read(&connection).map_err(explain)?.check(database)?;
         let places =
             Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
-        Ok(Pbx { connection, statements, database: database.to_owned(), places })
+        Ok(Pbx { connection, statements, database: database.to_owned(), places, swept: false })
     }
 
     /// How many SQL statements were run on the PBX's database, for the log.
@@ -98,28 +103,55 @@ impl Pbx {
     }
 
     /// Does the tasks in one short write transaction, inside the host's write mutex, and answers one outcome per task in
-    /// their order. A refused task writes nothing; the others are committed together. On an error nothing is written.
+    /// their order. What takes longer on a larger PBX is read before the mutex is taken. A refused task writes nothing; the others are committed together. On an error nothing is written.
     pub fn apply(&mut self, tasks: &[Task], host: &dyn Host) -> Result<Vec<TaskOutcome>, PbxError> {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
+        self.sweep();
         let staged = avatar::stage(&self.places, tasks);
         let database = &self.database;
         let places = &self.places;
-        let (outcomes, photos) = lock::write(&mut self.connection, database, host, |transaction| {
-            batch::run(transaction, database, places, tasks, &staged)
-        })?;
+        let (outcomes, photos) = lock::write(
+            &mut self.connection,
+            database,
+            host,
+            |transaction| batch::prepare(transaction, database, places, tasks, &staged),
+            |transaction, prepared| batch::run(transaction, prepared, places, tasks, &staged),
+        )?;
         photos.finish();
         lock::checkpoint(&self.connection);
         Ok(outcomes)
     }
 
+    /// Puts the photos right that an earlier process left in the middle of a batch, once. Nobody else may be writing with
+    /// this module, as in [`Pbx::apply`].
+    fn sweep(&mut self) {
+        if std::mem::replace(&mut self.swept, true) {
+            return;
+        }
+        avatar::sweep(&self.places, |user_id| {
+            let avatar = self
+                .connection
+                .query_row("SELECT avatar FROM m_Users WHERE id = ?1", [user_id], |row| schema::text(row, 0))
+                .optional()?;
+            Ok(avatar.unwrap_or_default())
+        });
+    }
+
     /// Tells whether a task was committed by an earlier process: a create by its `m_Sip.uniqid`, an update by its
-    /// values (all of `fields` hold `new`; a photo that could not be stored is a note, as in [`Pbx::apply`]).
+    /// values. An update is answered as done unless every value it changes is still the old one: a transaction is whole,
+    /// and a later edit on the PBX must not lose the announcements of ours.
     ///
-    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out.
-    /// `replaced` stays empty: the old values are gone from the PBX.
+    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out; an update
+    /// of which nothing is left is announced as well, though it may never have been made. `notes` names every field of
+    /// the task that does not hold its new value: only fields without a note may be taken for written, in a base or in
+    /// the record of a run. `replaced` stays empty: the old values are gone from the PBX.
+    ///
+    /// An update that changes nothing is `None`. An employee without a peer has no `m_Sip.uniqid`; then `m_Users.id` is
+    /// all that says who it is.
     pub fn find_applied(&mut self, task: &Task) -> Result<Option<Applied>, PbxError> {
+        self.sweep();
         let explain = |error| error::explain(&self.database, "reading", error);
         self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
@@ -134,8 +166,12 @@ impl Pbx {
 pub struct PbxSnapshot {
     /// Everyone with a general SIP extension, in the order of their ids.
     pub employees: Vec<Employee>,
-    /// Who holds each dialable number: every row of `m_Extensions`, by `number`.
+    /// Who holds each number: every row of `m_Extensions`, by `number`, and rows of other tables that are left over of a
+    /// number `m_Extensions` has no longer. [`Pbx::apply`] gives nobody a number that somebody holds.
     pub numbers: BTreeMap<String, Holder>,
+    /// Who holds each e-mail address, in lower case and without white space around it: everybody in `m_Users`, also
+    /// people without an internal number. [`Pbx::apply`] gives nobody an address that somebody else holds.
+    pub emails: BTreeMap<String, Vec<EmailHolder>>,
     /// `PBXInternalExtensionLength`, digits; MikoPBX's default is 3.
     pub extension_length: u32,
     /// `PBXLanguage`, for example `ru-ru`; MikoPBX's default is `en-en`.
@@ -152,12 +188,27 @@ pub struct PbxSnapshot {
 /// Holder of a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING.
+    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING;
+    /// [`Holder::LEFTOVER`] for a row of another table that no row of `m_Extensions` goes with.
     pub kind: String,
     /// `m_Users.id` of an employee's number.
     pub user_id: Option<i64>,
-    /// `m_Extensions.callerid`, for messages.
+    /// For messages: `m_Extensions.callerid`, of a leftover its table and id.
     pub label: String,
+}
+
+impl Holder {
+    /// The kind of a number that a leftover row holds: nobody can dial it, and nobody can get it until the row is gone.
+    pub const LEFTOVER: &'static str = "LEFTOVER";
+}
+
+/// Holder of an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailHolder {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Users.username`, for messages; it may be empty.
+    pub name: String,
 }
 
 /// One row of `m_OutgoingRoutingTable`.
@@ -198,7 +249,7 @@ pub struct CreateTask {
 }
 
 /// Changes of one employee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateTask {
     /// `m_Users.id`.
     pub user_id: i64,

@@ -1,6 +1,6 @@
 //! Columns that hold a number of `m_Extensions` and follow it when it changes (docs/MIKOPBX.md, Number relations).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
@@ -47,7 +47,6 @@ pub(super) struct Reference {
     pub(super) table: Table,
     pub(super) row: i64,
     pub(super) column: &'static str,
-    pub(super) number: String,
 }
 
 impl Reference {
@@ -57,13 +56,13 @@ impl Reference {
     }
 }
 
-/// Every reference to one of `numbers`, in the order of [`RELATIONS`] and then of the rows.
+/// Every reference to each of `numbers`, in the order of [`RELATIONS`] and then of the rows.
 pub(super) fn references(
     connection: &Connection,
     schema: &Schema,
     numbers: &BTreeSet<String>,
-) -> rusqlite::Result<Vec<Reference>> {
-    let mut found = Vec::new();
+) -> rusqlite::Result<BTreeMap<String, Vec<Reference>>> {
+    let mut found: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
     if numbers.is_empty() {
         return Ok(found);
     }
@@ -86,9 +85,24 @@ pub(super) fn references(
             for (index, &column) in columns.iter().enumerate() {
                 let number = text(row, index + 1)?;
                 if numbers.contains(&number) {
-                    found.push(Reference { table, row: row.get(0)?, column, number });
+                    let reference = Reference { table, row: row.get(0)?, column };
+                    found.entry(number).or_default().push(reference);
                 }
             }
+        }
+    }
+    Ok(found)
+}
+
+/// Every row that belongs to a number, in the order of [`OWNERS`] and then of the rows: its number, table and id.
+pub(super) fn owned(connection: &Connection, schema: &Schema) -> rusqlite::Result<Vec<(String, Table, i64)>> {
+    let mut found = Vec::new();
+    for table in OWNERS.into_iter().filter(|&table| schema.has(table, "extension")) {
+        let sql = format!("SELECT id, extension FROM {} WHERE extension <> '' ORDER BY id", table.name());
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            found.push((text(row, 1)?, table, row.get(0)?));
         }
     }
     Ok(found)

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::relations::owned;
 use super::schema::{Schema, Table, text};
-use super::state::{DEFAULT_LANGUAGE, Extension, extensions, general_rows, setting};
+use super::state::{DEFAULT_LANGUAGE, Extension, comparable_email, extensions, general_rows, setting};
 use super::uses::uses;
-use super::{Holder, OutgoingPattern, PbxSnapshot, avatar};
+use super::{EmailHolder, Holder, OutgoingPattern, PbxSnapshot, avatar};
 use crate::person::{Employee, Field};
 
 /// MikoPBX's own default of `PBXInternalExtensionLength`.
@@ -18,12 +19,14 @@ const DEFAULT_EXTENSION_LENGTH: u32 = 3;
 pub(super) fn read(connection: &Connection, schema: &Schema, media: &Path) -> rusqlite::Result<PbxSnapshot> {
     let extensions = extensions(connection)?;
     let mut warnings = Vec::new();
-    let numbers = holders(&extensions, &mut warnings);
+    let mut numbers = holders(&extensions, &mut warnings);
+    add_leftovers(connection, schema, &mut numbers)?;
     let employees = employees(connection, &extensions, media, &mut warnings)?;
     let length = setting(connection, "PBXInternalExtensionLength")?.and_then(|length| length.trim().parse().ok());
     Ok(PbxSnapshot {
         employees,
         numbers,
+        emails: emails(connection)?,
         extension_length: length.filter(|&length| length > 0).unwrap_or(DEFAULT_EXTENSION_LENGTH),
         language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
         outgoing: outgoing(connection, schema)?,
@@ -46,6 +49,36 @@ fn holders(extensions: &[Extension], warnings: &mut Vec<String>) -> BTreeMap<Str
         holders.insert(row.number.clone(), holder);
     }
     holders
+}
+
+/// Rows that belong to a number `m_Extensions` does not have: a validator of MikoPBX would refuse the number.
+fn add_leftovers(
+    connection: &Connection,
+    schema: &Schema,
+    numbers: &mut BTreeMap<String, Holder>,
+) -> rusqlite::Result<()> {
+    for (number, table, row) in owned(connection, schema)? {
+        numbers.entry(number).or_insert_with(|| Holder {
+            kind: Holder::LEFTOVER.to_owned(),
+            user_id: None,
+            label: format!("record {row} of {}", table.name()),
+        });
+    }
+    Ok(())
+}
+
+fn emails(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Vec<EmailHolder>>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, email, username FROM m_Users WHERE email <> '' ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut emails: BTreeMap<String, Vec<EmailHolder>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let email = comparable_email(&text(row, 1)?);
+        if !email.is_empty() {
+            emails.entry(email).or_default().push(EmailHolder { user_id: row.get(0)?, name: text(row, 2)? });
+        }
+    }
+    Ok(emails)
 }
 
 fn employees(

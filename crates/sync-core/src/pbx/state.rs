@@ -1,12 +1,13 @@
-//! What the PBX holds when a batch begins: everything the checks and the writes look at, read once.
+//! What the PBX holds when a batch begins: everything the checks and the writes look at, read once. MikoPBX's tables have
+//! no indexes, so each look is a full scan by SQLite; nothing is asked per person, and only what matches is taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Params, Row};
 
 use super::relations::{Reference, references};
 use super::schema::{Schema, Table, text};
-use super::uses::uses;
+use super::uses::uses_of;
 use super::{Task, avatar};
 use crate::person::{Field, Values};
 
@@ -77,17 +78,18 @@ impl Person {
 
 /// The PBX as far as a batch is concerned.
 pub(super) struct State {
-    pub(super) extensions: Vec<Extension>,
-    /// Indices into `extensions`.
-    pub(super) by_number: BTreeMap<String, Vec<usize>>,
+    /// The rows of `m_Extensions` with a number the batch gives up or wants, in the order of their ids.
+    pub(super) by_number: BTreeMap<String, Vec<Extension>>,
     /// The employees of the batch's updates.
     pub(super) people: BTreeMap<i64, Person>,
-    /// Lower-case e-mail addresses and the `m_Users.id` that hold them.
-    pub(super) emails: BTreeMap<String, Vec<i64>>,
+    /// Lower-case e-mail addresses the batch wants, and the `m_Users.id` that hold them.
+    emails: BTreeMap<String, Vec<i64>>,
+    /// Those of the batch's identifiers that `m_Sip` has.
     pub(super) sip_uniqids: BTreeSet<String>,
+    /// Those of the batch's identifiers that `m_ExternalPhones` has.
     pub(super) external_uniqids: BTreeSet<String>,
     /// References to every number the batch gives up or wants.
-    pub(super) references: Vec<Reference>,
+    pub(super) references: BTreeMap<String, Vec<Reference>>,
     /// Who points at the mobiles that updates remove.
     pub(super) uses: BTreeMap<String, Vec<String>>,
     pub(super) language: String,
@@ -96,52 +98,87 @@ pub(super) struct State {
 impl State {
     /// Reads what `tasks` need.
     pub(super) fn load(connection: &Connection, schema: &Schema, tasks: &[Task]) -> rusqlite::Result<State> {
-        let extensions = extensions(connection)?;
-        let mut by_number: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, row) in extensions.iter().enumerate() {
-            by_number.entry(row.number.clone()).or_default().push(index);
-        }
         let users = tasks.iter().filter_map(|task| match task {
             Task::Update(task) => Some(task.user_id),
             Task::Create(_) => None,
         });
-        let people = people(connection, &extensions, &users.collect())?;
+        let people = people(connection, &users.collect())?;
         let numbers = numbers_concerned(tasks, &people);
-        let removes_mobile = tasks.iter().any(removes_mobile);
+        let mut by_number: BTreeMap<String, Vec<Extension>> = BTreeMap::new();
+        for row in extensions_with(connection, &numbers)? {
+            by_number.entry(row.number.clone()).or_default().push(row);
+        }
+        let removed = removed_mobiles(tasks, &people);
+        let (sip_uniqids, external_uniqids) = uniqids_wanted(tasks);
         Ok(State {
             by_number,
-            emails: emails(connection)?,
-            sip_uniqids: uniqids(connection, Table::Sip)?,
-            external_uniqids: uniqids(connection, Table::ExternalPhones)?,
+            emails: emails(connection, &emails_wanted(tasks))?,
+            sip_uniqids: uniqids(connection, Table::Sip, &sip_uniqids)?,
+            external_uniqids: uniqids(connection, Table::ExternalPhones, &external_uniqids)?,
             references: references(connection, schema, &numbers)?,
-            uses: if removes_mobile { uses(connection, schema, &extensions)? } else { BTreeMap::new() },
+            uses: if removed.is_empty() { BTreeMap::new() } else { uses_of(connection, schema, &removed)? },
             language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
             people,
-            extensions,
         })
+    }
+
+    /// The users who hold an e-mail address, which is given in lower case.
+    pub(super) fn holders_of(&self, email: &str) -> &[i64] {
+        self.emails.get(email).map_or(&[], Vec::as_slice)
     }
 }
 
 /// MikoPBX's own default of `PBXLanguage`.
 pub(super) const DEFAULT_LANGUAGE: &str = "en-en";
 
-fn removes_mobile(task: &Task) -> bool {
-    matches!(task, Task::Update(task) if task.fields.contains(&Field::Mobile) && task.new[Field::Mobile].is_empty())
+fn removed_mobiles(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
+    let removes = tasks.iter().filter_map(|task| match task {
+        Task::Update(task) if task.fields.contains(&Field::Mobile) && task.new[Field::Mobile].is_empty() => {
+            people.get(&task.user_id)
+        }
+        _ => None,
+    });
+    removes.map(|person| person.mobile.clone()).filter(|mobile| !mobile.is_empty()).collect()
+}
+
+fn values_wanted(task: &Task) -> &Values {
+    match task {
+        Task::Create(task) => &task.values,
+        Task::Update(task) => &task.new,
+    }
+}
+
+/// In lower case.
+fn emails_wanted(tasks: &[Task]) -> BTreeSet<String> {
+    let wanted = tasks.iter().map(|task| values_wanted(task)[Field::Email].to_lowercase());
+    wanted.filter(|email| !email.is_empty()).collect()
+}
+
+/// Of `m_Sip` and of `m_ExternalPhones`.
+fn uniqids_wanted(tasks: &[Task]) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let (mut sip, mut external) = (BTreeSet::new(), BTreeSet::new());
+    for task in tasks {
+        match task {
+            Task::Create(task) => {
+                sip.insert(task.sip_uniqid.as_str());
+                external.insert(task.external_uniqid.as_str());
+            }
+            Task::Update(task) => {
+                external.insert(task.external_uniqid.as_str());
+            }
+        }
+    }
+    (sip, external)
 }
 
 fn numbers_concerned(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
     let mut numbers = BTreeSet::new();
     for task in tasks {
-        let values = match task {
-            Task::Create(task) => &task.values,
-            Task::Update(task) => {
-                if let Some(person) = people.get(&task.user_id) {
-                    numbers.extend([person.number.clone(), person.mobile.clone()]);
-                }
-                &task.new
-            }
-        };
+        let values = values_wanted(task);
         numbers.extend([values[Field::Number].clone(), values[Field::Mobile].clone()]);
+    }
+    for person in people.values() {
+        numbers.extend([person.number.clone(), person.mobile.clone()]);
     }
     numbers.remove("");
     numbers
@@ -157,11 +194,25 @@ pub(super) fn setting(connection: &Connection, key: &str) -> rusqlite::Result<Op
 
 /// Every row of `m_Extensions`, in the order of their ids.
 pub(super) fn extensions(connection: &Connection) -> rusqlite::Result<Vec<Extension>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, number, type, callerid, userid, is_general_user_number FROM m_Extensions ORDER BY id",
-    )?;
+    select_extensions(connection, "", [])
+}
+
+/// The rows of `m_Extensions` with one of these numbers, in the order of their ids.
+pub(super) fn extensions_with(connection: &Connection, numbers: &BTreeSet<String>) -> rusqlite::Result<Vec<Extension>> {
+    let list = serde_json::json!(numbers).to_string();
+    select_extensions(connection, "WHERE number IN (SELECT value FROM json_each(?1))", [list])
+}
+
+fn select_extensions(
+    connection: &Connection,
+    filter: &str,
+    parameters: impl Params,
+) -> rusqlite::Result<Vec<Extension>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, number, type, callerid, userid, is_general_user_number FROM m_Extensions {filter} ORDER BY id"
+    ))?;
     statement
-        .query_map([], |row| {
+        .query_map(parameters, |row| {
             Ok(Extension {
                 id: row.get(0)?,
                 number: text(row, 1)?,
@@ -189,16 +240,17 @@ pub(super) fn general_rows(extensions: &[Extension]) -> BTreeMap<i64, General> {
 }
 
 /// The employees with these ids, as far as they exist and have a general internal number.
-pub(super) fn people(
-    connection: &Connection,
-    extensions: &[Extension],
-    user_ids: &BTreeSet<i64>,
-) -> rusqlite::Result<BTreeMap<i64, Person>> {
-    let general = general_rows(extensions);
+pub(super) fn people(connection: &Connection, user_ids: &BTreeSet<i64>) -> rusqlite::Result<BTreeMap<i64, Person>> {
+    if user_ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let list = serde_json::json!(user_ids).to_string();
+    let extensions = select_extensions(connection, "WHERE userid IN (SELECT value FROM json_each(?1))", [&list])?;
+    let general = general_rows(&extensions);
     let mut statement = connection.prepare_cached(
         "SELECT id, username, email, avatar FROM m_Users WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
     )?;
-    let mut rows = statement.query([serde_json::json!(user_ids).to_string()])?;
+    let mut rows = statement.query([&list])?;
     let mut people = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let user_id = row.get(0)?;
@@ -227,7 +279,7 @@ pub(super) fn people(
 /// Peers, forwardings and external phones of the people, one query each.
 fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>) -> rusqlite::Result<()> {
     let list = |numbers: Vec<&String>| serde_json::json!(numbers).to_string();
-    let numbers = list(people.values().map(|person| &person.number).collect());
+    let numbers = list(people.values().map(|person| &person.number).filter(|number| !number.is_empty()).collect());
     let mobiles = list(people.values().map(|person| &person.mobile).filter(|mobile| !mobile.is_empty()).collect());
     let peers = by_extension(connection, &numbers, "m_Sip WHERE type = 'peer' AND", "uniqid", |row| {
         Ok((row.get::<_, i64>(0)?, text(row, 2)?))
@@ -279,20 +331,36 @@ fn by_extension<T>(
     Ok(found)
 }
 
-fn emails(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Vec<i64>>> {
-    let mut statement = connection.prepare_cached("SELECT id, email FROM m_Users ORDER BY id")?;
-    let mut rows = statement.query([])?;
+/// Who holds each of the `wanted` e-mail addresses. SQLite's `lower` knows ASCII only, so they are compared here.
+fn emails(connection: &Connection, wanted: &BTreeSet<String>) -> rusqlite::Result<BTreeMap<String, Vec<i64>>> {
     let mut emails: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    if wanted.is_empty() {
+        return Ok(emails);
+    }
+    let mut statement = connection.prepare_cached("SELECT id, email FROM m_Users WHERE email <> '' ORDER BY id")?;
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let email = text(row, 1)?.trim().to_lowercase();
-        if !email.is_empty() {
+        let email = comparable_email(&text(row, 1)?);
+        if wanted.contains(&email) {
             emails.entry(email).or_default().push(row.get(0)?);
         }
     }
     Ok(emails)
 }
 
-fn uniqids(connection: &Connection, table: Table) -> rusqlite::Result<BTreeSet<String>> {
-    let mut statement = connection.prepare_cached(&format!("SELECT uniqid FROM {}", table.name()))?;
-    statement.query_map([], |row| text(row, 0))?.collect()
+/// An e-mail address of `m_Users` as addresses are compared.
+pub(super) fn comparable_email(stored: &str) -> String {
+    stored.trim().to_lowercase()
+}
+
+/// Those of the identifiers that the table has.
+fn uniqids(connection: &Connection, table: Table, among: &BTreeSet<&str>) -> rusqlite::Result<BTreeSet<String>> {
+    if among.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT uniqid FROM {} WHERE uniqid IN (SELECT value FROM json_each(?1))",
+        table.name()
+    ))?;
+    statement.query_map([serde_json::json!(among).to_string()], |row| text(row, 0))?.collect()
 }

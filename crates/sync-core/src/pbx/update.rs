@@ -1,5 +1,7 @@
 //! Changes of an employee, in the order in which MikoPBX saves them (docs/MIKOPBX.md, Changes of an employee).
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::Value;
 
 use super::avatar::{self, Staged};
@@ -19,7 +21,7 @@ pub(super) fn update(
     person: &Person,
     task: &UpdateTask,
     staged: &Staged,
-    references: &[Reference],
+    references: &BTreeMap<String, Vec<Reference>>,
 ) -> rusqlite::Result<()> {
     let change = Change { person, task, after: values_after(person, task), references };
     change.user(writer, staged)?;
@@ -34,7 +36,7 @@ struct Change<'a> {
     task: &'a UpdateTask,
     /// The values the employee will have, without the photo.
     after: Values,
-    references: &'a [Reference],
+    references: &'a BTreeMap<String, Vec<Reference>>,
 }
 
 fn values_after(person: &Person, task: &UpdateTask) -> Values {
@@ -143,7 +145,7 @@ impl Change<'_> {
 
     /// Everything that holds the old number gets the new one, row by row.
     fn follow(&self, writer: &mut Writer<'_>, old: &str, new: &str) -> rusqlite::Result<()> {
-        for reference in self.references.iter().filter(|reference| reference.number == old) {
+        for reference in self.references.get(old).into_iter().flatten() {
             writer.update(reference.table, reference.row, &[(reference.column, words(new))])?;
         }
         Ok(())

@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::limits::Limits;
-use crate::pbx::Holder;
+use crate::pbx::{EmailHolder, Holder};
 use crate::person::{DirectoryEntry, Employee};
 use crate::report::summary;
 use proptest::prelude::*;
@@ -100,6 +100,10 @@ impl World {
                 self.pbx.numbers.insert(values[field].clone(), holder);
             }
         }
+        if !values[Field::Email].is_empty() {
+            let holder = EmailHolder { user_id, name: values[Field::Name].clone() };
+            self.pbx.emails.entry(values[Field::Email].to_lowercase()).or_default().push(holder);
+        }
         let sip_uniqid = format!("SIP-{user_id}");
         self.pbx.employees.push(Employee { user_id, sip_uniqid, values, sip_disabled: false });
     }
@@ -177,7 +181,7 @@ fn a_number_asked_for_is_granted_when_it_is_free() {
     );
     let mut world = World::new("a | Ann,801,, | - | -");
     world.policy.pool_when_taken = true;
-    check_world(&world, "a create pbx.name:>Ann pbx.number:>200");
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>200 directory.number:801>200");
 }
 
 #[test]
@@ -277,6 +281,16 @@ fn a_mobile_or_mail_of_somebody_else_does_not_stop_a_new_person() {
 }
 
 #[test]
+fn leftovers_and_people_without_a_number_count_too() {
+    let mut world = World::new("a | Ann,,,ann@x.test | - | -");
+    let leftover = Holder { kind: Holder::LEFTOVER.to_owned(), user_id: None, label: "m_Sip 7".to_owned() };
+    world.pbx.numbers.insert("200".to_owned(), leftover);
+    let bare = EmailHolder { user_id: 1, name: "admin".to_owned() };
+    world.pbx.emails.insert("ann@x.test".to_owned(), vec![bare]);
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>201 directory.number:>201 ?email-taken");
+}
+
+#[test]
 fn whoever_is_disabled_stays_as_they_are() {
     check("!a | Anna,,, | Ann,201,, | =", "a left-out\na disabled");
     check("!a | Ann,,, | - | -", "a left-out");
@@ -319,6 +333,41 @@ fn too_many_changes_of_one_kind_are_held() {
     assert_eq!(holds.iter().map(|hold| hold.what.as_str()).collect::<Vec<_>>(), ["renamed", "email changed"]);
     // Filling an empty value is safe and goes on.
     assert_eq!(told(approved.plan()), "1 pbx.email:>n1@x.test\n2 pbx.email:>n2@x.test");
+}
+
+#[test]
+fn whoever_waits_for_a_held_value_waits_too() {
+    let mut lines: Vec<String> = (1..=6)
+        .map(|n| format!("{n} | P{n},20{n},7903000000{},| P{n},20{n},7903000001{n}, | =", (n + 1) % 10))
+        .collect();
+    lines.push("9 | Zed,,79030000011, | - | -".to_owned());
+    let world = World::new(&lines.join("\n"));
+    let (approved, holds) = world.plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "mobile changed");
+    assert_eq!(told(approved.plan()), "9 create pbx.name:>Zed pbx.number:>207 directory.number:>207");
+}
+
+#[test]
+fn too_many_departures_are_not_believed() {
+    let lines: Vec<String> = (1..=8)
+        .map(|n| format!("{n} | {} | P{n},20{n},, | =", if n < 3 { format!("P{n},20{n},,") } else { "-".to_owned() }))
+        .collect();
+    let (approved, holds) = World::new(&lines.join("\n")).plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "departures");
+    assert!(approved.plan().departures.iter().all(|departure| departure.held));
+}
+
+#[test]
+fn many_mistaken_identities_hold_everything() {
+    let mut lines: Vec<String> = (1..=7).map(|n| format!("{n} | P{n},20{n},, | P{n},20{n},, | =")).collect();
+    lines.push("8 | New,,, | - | -".to_owned());
+    let mut world = World::new(&lines.join("\n"));
+    for link in world.links.iter_mut().take(6) {
+        link.sip_uniqid = "SIP-gone".to_owned();
+    }
+    let (approved, holds) = world.plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "mistaken identities");
+    assert!(approved.plan().people.iter().all(|person| person.changes.is_empty()));
 }
 
 #[test]
@@ -380,6 +429,7 @@ fn carry_out(world: &World, plan: &Plan) -> World {
         after.links.push(link);
     }
     after.pbx.numbers.retain(|_, holder| holder.user_id.is_none());
+    after.pbx.emails.clear();
     for employee in std::mem::take(&mut after.pbx.employees) {
         after.employ(employee.user_id, employee.values);
     }
@@ -432,6 +482,6 @@ proptest! {
     #[test]
     fn a_plan_depends_on_nothing_else(world in some_world()) {
         prop_assert_eq!(told(&world.plan()), told(&world.clone().plan()));
-        prop_assert_eq!(summary(&world.plan(), &[]), summary(&world.plan(), &[]));
+        prop_assert_eq!(summary(&world.plan(), &[], &[]), summary(&world.plan(), &[], &[]));
     }
 }

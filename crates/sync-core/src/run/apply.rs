@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tasks::{PersonTask, batches};
+use super::tasks::{PersonTask, batches, fields, without};
 use super::{Run, RunError, bases};
 use crate::journal::{ChangeRecord, Intent, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task, TaskOutcome};
-use crate::person::{Field, Note};
+use crate::person::{Field, Values};
 use crate::plan::{Conflict, PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
@@ -55,7 +55,10 @@ impl Run<'_, '_> {
         let mut done = 0;
         for batch in batches {
             self.stop_if_cancelled()?;
-            self.apply_batch(plan, &batch, outcomes)?;
+            let again = self.apply_batch(plan, &batch, outcomes)?;
+            if !again.is_empty() {
+                self.apply_batch(plan, &again, outcomes)?;
+            }
             done += batch.len() as u64;
             self.session.journal.progress(self.run_id, done as i64, total as i64)?;
             self.progress.step(done, self.session.host);
@@ -63,12 +66,13 @@ impl Run<'_, '_> {
         Ok(())
     }
 
+    /// Applies one batch; answers the tasks to try again without the one field that was refused.
     fn apply_batch(
         &mut self,
         plan: &Plan,
         batch: &[PersonTask],
         outcomes: &mut [PersonOutcome],
-    ) -> Result<(), RunError> {
+    ) -> Result<Vec<PersonTask>, RunError> {
         let now = self.session.host.now();
         let prepared: Vec<AfterTask> =
             batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, now)).collect();
@@ -76,12 +80,13 @@ impl Run<'_, '_> {
         let ids = self.session.journal.record_intents(&intents)?;
         let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
         let results = self.session.pbx.apply(&tasks, self.session.host)?;
+        let mut again = Vec::new();
         let mut settled = SettleBatch { intents_done: ids, ..SettleBatch::default() };
         for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
             let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
             match result {
                 TaskOutcome::Applied(applied) => {
-                    note_applied(person, outcome, &applied);
+                    note_applied(&fields(&one.task), outcome, &applied);
                     if let Task::Create(task) = &one.task {
                         outcome.sip_uniqid = task.sip_uniqid.clone();
                     }
@@ -92,17 +97,24 @@ impl Run<'_, '_> {
                         settled.links.push(after.link);
                     }
                 }
-                TaskOutcome::Refused { field, reason } => note_refused(person, outcome, field, &reason),
+                TaskOutcome::Refused { field, reason } => {
+                    let rest = field.and_then(|field| without(&one.task, field));
+                    let refused = if rest.is_some() { field.into_iter().collect() } else { fields(&one.task) };
+                    note_refused(person, outcome, field, &refused, &reason);
+                    again.extend(rest.map(|task| PersonTask { at: one.at, task }));
+                }
             }
         }
         self.session.journal.settle(&settled)?;
-        Ok(())
+        Ok(again)
     }
 
     /// What is to be stored if the whole task turns out to be done.
     fn after_task(&self, person: &PersonPlan, task: &Task, now: i64) -> AfterTask {
         let mut hoped = PersonOutcome { user_id: Some(person.user_id.unwrap_or_default()), ..PersonOutcome::default() };
-        let pbx_changes = person.changes.iter().filter(|change| change.side == Side::Pbx);
+        let written = fields(task);
+        let pbx_changes =
+            person.changes.iter().filter(|change| change.side == Side::Pbx && written.contains(&change.field));
         for change in pbx_changes.clone() {
             hoped.changes.insert((Side::Pbx, change.field), Outcome::Done);
         }
@@ -141,21 +153,27 @@ pub(super) fn event_texts(applied: &Applied) -> impl Iterator<Item = String> + '
     applied.events.iter().filter_map(|event| serde_json::to_string(event).ok())
 }
 
-fn note_applied(person: &PersonPlan, outcome: &mut PersonOutcome, applied: &Applied) {
+fn note_applied(fields: &[Field], outcome: &mut PersonOutcome, applied: &Applied) {
     outcome.user_id = Some(applied.user_id);
-    for change in person.changes.iter().filter(|change| change.side == Side::Pbx) {
-        let skipped = applied.notes.iter().find(|note| note.field == Some(change.field));
+    for &field in fields {
+        let skipped = applied.notes.iter().find(|note| note.field == Some(field));
         let result = skipped.map_or(Outcome::Done, |note| Outcome::NotDone(note.text.clone()));
-        outcome.changes.insert((Side::Pbx, change.field), result);
+        outcome.changes.insert((Side::Pbx, field), result);
     }
     outcome.notes.extend(applied.notes.iter().cloned());
 }
 
-fn note_refused(person: &PersonPlan, outcome: &mut PersonOutcome, field: Option<Field>, reason: &str) {
-    for change in person.changes.iter().filter(|change| change.side == Side::Pbx) {
-        outcome.changes.insert((Side::Pbx, change.field), Outcome::NotDone(reason.to_owned()));
+fn note_refused(
+    person: &PersonPlan,
+    outcome: &mut PersonOutcome,
+    field: Option<Field>,
+    refused: &[Field],
+    reason: &str,
+) {
+    for &field in refused {
+        outcome.changes.insert((Side::Pbx, field), Outcome::NotDone(reason.to_owned()));
     }
-    let value = |values: &crate::person::Values| field.map(|field| values[field].clone()).unwrap_or_default();
+    let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
     outcome.conflicts.push(Conflict {
         key: person.person.key.clone(),
         user_id: person.user_id,
@@ -167,5 +185,4 @@ fn note_refused(person: &PersonPlan, outcome: &mut PersonOutcome, field: Option<
         directory_value: value(&person.person.values),
         pbx_value: value(&person.before),
     });
-    outcome.notes.push(Note { field, text: reason.to_owned() });
 }

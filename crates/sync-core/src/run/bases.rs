@@ -21,7 +21,7 @@ pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], server_id: i6
 pub(super) fn departed_links(plan: &Plan, now: i64) -> Vec<Link> {
     plan.departures
         .iter()
-        .filter(|departure| departure.link.state != departure.state)
+        .filter(|departure| departure.link.state != departure.state && !departure.held)
         .map(|departure| Link { state: departure.state, since: now, ..departure.link.clone() })
         .collect()
 }
@@ -74,8 +74,10 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
 
 /// The entry's change mark, so that its photo is not asked for again; empty while a photo is still to be dealt with.
 fn change_mark(link: &Link, person: &PersonPlan, outcome: &PersonOutcome) -> String {
-    let photo_pending = !person.person.unusable.contains(&Field::Photo)
-        && link.directory[Field::Photo] != person.person.values[Field::Photo];
+    let (directory, pbx) = (&link.directory[Field::Photo], &link.pbx[Field::Photo]);
+    let not_taken = !directory.is_empty() && directory != pbx;
+    let not_decided = *directory != person.person.values[Field::Photo];
+    let photo_pending = !person.person.unusable.contains(&Field::Photo) && (not_taken || not_decided);
     if photo_pending {
         String::new()
     } else if outcome.change_mark.is_empty() {

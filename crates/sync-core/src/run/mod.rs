@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use log::{debug, info, warn};
 
@@ -12,7 +13,7 @@ use crate::limits::{Hold, Limits};
 use crate::pbx::{Pbx, PbxError};
 use crate::person::Field;
 use crate::plan::{Conflict, Inputs, Plan, Policy, make};
-use crate::report::{Counts, PersonOutcome, count, shown, summary};
+use crate::report::{PersonOutcome, count, hold_row, shown, summary};
 
 mod apply;
 mod bases;
@@ -47,6 +48,8 @@ pub struct Session<'a> {
     pub directory: &'a mut dyn Directory,
     /// The program around it.
     pub host: &'a dyn Host,
+    /// Directory for the photos of this session only; it is removed at the end.
+    pub spool: &'a Path,
     /// Fills a buffer with cryptographically secure random bytes.
     pub random: &'a mut dyn FnMut(&mut [u8]),
 }
@@ -67,9 +70,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many people it concerned.
-    pub fn counts(&self) -> Counts {
-        count(&self.plan, &self.outcomes)
+    /// How many people it concerned, and what the limits held, as JSON.
+    fn counts_json(&self) -> String {
+        let mut counts = serde_json::to_value(count(&self.plan, &self.outcomes)).unwrap_or_default();
+        counts["held"] = self.holds.iter().map(hold_row).collect();
+        counts.to_string()
     }
 }
 
@@ -92,9 +97,9 @@ pub enum RunError {
 
 /// Makes the plan and applies nothing.
 pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hold>), RunError> {
-    let plan = read_and_plan(job.policy, session, &mut |_| ControlFlow::Continue(()))?;
-    let (approved, holds) = plan.approve(&job.limits);
-    clear_spool(session.journal);
+    let plan = read_and_plan(job.policy, session, &mut |_, _| ControlFlow::Continue(()));
+    clear_spool(session.spool);
+    let (approved, holds) = plan?.approve(&job.limits);
     Ok((approved.into_plan(), holds))
 }
 
@@ -133,17 +138,22 @@ impl Run<'_, '_> {
         let written = self.write_back(&plan, &mut outcomes);
         self.settle(&plan, &outcomes, written.is_ok())?;
         written?;
-        let summary = summary(&plan, &outcomes);
+        let summary = summary(&plan, &outcomes, &holds);
         Ok(Report { run_id: self.run_id, plan, outcomes, holds, summary })
     }
 
     fn read_and_plan(&mut self) -> Result<Plan, RunError> {
-        let host = self.session.host;
+        let (host, run_id) = (self.session.host, self.run_id);
         let progress = &mut self.progress;
         progress.enter("reading", 0, host);
-        let plan = read_and_plan(self.job.policy, self.session, &mut |read| {
+        let plan = read_and_plan(self.job.policy, self.session, &mut |read, journal| {
             progress.step(read, host);
-            ControlFlow::Continue(())
+            // Whether the question can be answered or not, the run asks again before it writes.
+            if journal.cancel_requested(run_id).unwrap_or(false) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         self.stop_if_cancelled()?;
         Ok(plan)
@@ -175,7 +185,7 @@ impl Run<'_, '_> {
         let now = session.host.now();
         let (state, summary, counts, error) = match &ended {
             Ok(report) => {
-                let counts = serde_json::to_string(&report.counts()).unwrap_or_default();
+                let counts = report.counts_json();
                 info!("run {run_id}: {}", report.summary);
                 ("done", report.summary.clone(), counts, String::new())
             }
@@ -185,7 +195,7 @@ impl Run<'_, '_> {
         if let Err(error) = &ended {
             warn!("run {run_id} ended early: {error}");
         }
-        clear_spool(session.journal);
+        clear_spool(session.spool);
         let (pbx, journal) = (session.pbx.statements(), session.journal.statements());
         debug!("run {run_id}: {pbx} SQL statements in the PBX's database, {journal} in the module's");
         let noted = session.journal.end_run(run_id, now, state, &summary, &counts, &error);
@@ -200,13 +210,16 @@ impl Run<'_, '_> {
 fn read_and_plan(
     policy: &Policy,
     session: &mut Session<'_>,
-    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
 ) -> Result<Plan, RunError> {
     let links = session.journal.links(policy.server_id)?;
     let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
-    let spool = session.journal.paths().spool();
-    let request = ReadRequest { known_marks: &known_marks, spool: &spool, now: session.host.now() };
-    let directory = session.directory.read(&request, progress).map_err(cancelled)?;
+    let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
+    let had_photo = with_photo.map(|link| link.key.clone()).collect();
+    let (spool, now) = (session.spool, session.host.now());
+    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool, now };
+    let journal = &*session.journal;
+    let directory = session.directory.read(&request, &mut |read| progress(read, journal)).map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
     let pbx = session.pbx.read()?;
     debug!("PBX: {} employees, {} numbers in use", pbx.employees.len(), pbx.numbers.len());
@@ -245,12 +258,11 @@ fn new_conflict(conflict: &Conflict) -> NewConflict {
     }
 }
 
-/// Photos of a run are of no use to the next one, which asks again where it needs to.
-fn clear_spool(journal: &Journal) {
-    let spool = journal.paths().spool();
-    if let Err(error) = std::fs::remove_dir_all(&spool)
+/// Photos of a session are of no use to the next one, which asks again where it needs to.
+fn clear_spool(spool: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(spool)
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        warn!("{} could not be emptied: {error}", spool.display());
+        warn!("{} could not be removed: {error}", spool.display());
     }
 }

@@ -1,12 +1,16 @@
 //! What MikoPBX accepts as a name, number, mobile and e-mail address (docs/MIKOPBX.md, What MikoPBX accepts). MikoPBX
 //! repairs some values by itself; here they are refused, because a value must stand on the PBX as the plan shows it.
+//! A value from the directory is brought into an accepted form, or found unusable, before it gets into a plan; the
+//! writer of the PBX's database asks the same rules again.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-const NAME_LENGTH: usize = 100;
-const EMAIL_LENGTH: usize = 255;
+/// Longest name MikoPBX stores, in characters.
+pub const LONGEST_NAME: usize = 100;
+/// Longest e-mail address MikoPBX stores, in characters.
+pub const LONGEST_EMAIL: usize = 255;
 /// What MikoPBX's input mask sends for an empty e-mail field.
 const EMAIL_PLACEHOLDERS: [&str; 4] = ["_@_._", "@", "_@_", "___@___.___"];
 
@@ -39,13 +43,13 @@ static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// A name: 1 to 100 characters, nothing MikoPBX's text filter would cut out or refuse.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), String> {
     let length = name.chars().count();
     if name.trim().is_empty() {
         return Err("an employee of MikoPBX needs a name".to_owned());
     }
-    if length > NAME_LENGTH {
-        return Err(format!("the name has {length} characters, MikoPBX takes {NAME_LENGTH}"));
+    if length > LONGEST_NAME {
+        return Err(format!("the name has {length} characters, MikoPBX takes {LONGEST_NAME}"));
     }
     if name.trim() != name || name.contains('\0') {
         return Err(
@@ -59,7 +63,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// An internal number: 2 to 8 digits.
-pub(super) fn check_number(number: &str) -> Result<(), String> {
+pub fn check_number(number: &str) -> Result<(), String> {
     if (2..=8).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(());
     }
@@ -67,7 +71,7 @@ pub(super) fn check_number(number: &str) -> Result<(), String> {
 }
 
 /// A mobile: 2 to 15 digits, the first not 0, a leading `+` allowed.
-pub(super) fn check_mobile(mobile: &str) -> Result<(), String> {
+pub fn check_mobile(mobile: &str) -> Result<(), String> {
     let digits = mobile.strip_prefix('+').unwrap_or(mobile);
     let good = (2..=15).contains(&digits.len())
         && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -80,9 +84,9 @@ pub(super) fn check_mobile(mobile: &str) -> Result<(), String> {
 
 /// An e-mail address PHP's FILTER_VALIDATE_EMAIL accepts. Quoted local parts and addresses with an IP literal, which it
 /// accepts too, are refused.
-pub(super) fn check_email(email: &str) -> Result<(), String> {
+pub fn check_email(email: &str) -> Result<(), String> {
     let local = email.split('@').next().unwrap_or_default();
-    let good = email.len() <= EMAIL_LENGTH
+    let good = email.len() <= LONGEST_EMAIL
         && local.len() <= 64
         && !EMAIL_PLACEHOLDERS.contains(&email)
         && EMAIL.is_match(email);
