@@ -8,10 +8,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use serde_json::{Value, json};
 use support::host::Plugin;
+use support::pbx::md5_hex;
 use support::people::{Someone, crowd};
 use support::servers::slapd::{self, Slapd};
 use support::wait_until;
-use support::world::{World, count, sync};
+use support::world::{World, count, preview, sync};
 
 const BUSY: i64 = 4;
 const CANCELLED: i64 = 8;
@@ -180,4 +181,30 @@ fn a_cancelled_run_keeps_what_was_done_and_the_next_one_completes_it() {
     let runs = other.request("get-runs", json!({"id": scene.id}));
     let states: Vec<&Value> = runs.list().iter().map(|run| &run["state"]).collect();
     assert_eq!(states, ["done", "cancelled"]);
+}
+
+#[test]
+fn a_preview_during_a_run_shows_what_is_left_and_takes_nothing_from_the_run() {
+    let Some(mut scene) = Scene::make(20) else { return };
+    let mut other = scene.world.installation.start();
+    let before = scene.world.pbx().dump();
+    let mut pbx = Connection::open(&scene.world.pbx().database).expect("the PBX's database");
+    // The PBX's write lock keeps the run, which has read the directory and its photos, from making people.
+    let lock = pbx.transaction_with_behavior(TransactionBehavior::Immediate).expect("the PBX's own write lock");
+    scene.plugin.send(&scene.synchronise()).expect("the plugin takes calls");
+    let intended = wait_until(SOON, || scene.stored("SELECT count(*) FROM intents") > 0);
+    assert!(intended, "the run is about to make people");
+    let plan = preview(&mut other, &scene.id);
+    assert_eq!(plan["counts"]["create"], scene.people.len(), "{plan}");
+    lock.rollback().expect("the lock is given back");
+
+    assert_eq!(count(scene.plugin.answer().list(), "UPDATED"), scene.people.len());
+    scene.assert_everybody_once();
+    scene.world.assert_announced_exactly(&before);
+    let employees = scene.world.pbx().employees();
+    for person in scene.people.iter().filter(|person| person.photo) {
+        let row = employees.iter().find(|row| row.email == person.mail).expect("an employee");
+        let hash = md5_hex(&person.photo_bytes());
+        assert!(row.avatar.contains(&hash), "the photo of {}: {:?}", person.name, row.avatar);
+    }
 }
