@@ -26,8 +26,10 @@ impl AfterTask {
     /// The records of the run once the task is done.
     pub(super) fn records(&self, run_id: i64, applied: &Applied) -> Vec<ChangeRecord> {
         let mut replaced = serde_json::to_string(&applied.replaced).unwrap_or_default();
+        let skipped = |field: &Field| applied.notes.iter().any(|note| note.field == Some(*field));
         self.changes
             .iter()
+            .filter(|(field, ..)| !skipped(field))
             .map(|(field, old, new, why)| ChangeRecord {
                 run_id,
                 key: self.link.key.clone(),

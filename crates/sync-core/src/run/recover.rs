@@ -54,7 +54,6 @@ fn settle_intent(intent: &Intent, journal: &mut Journal, pbx: &mut Pbx) -> Resul
                 after.link.user_id = applied.user_id;
                 if applied.notes.iter().any(|note| note.field == Some(Field::Photo)) {
                     // The photo did not make it: the next run asks for it again.
-                    after.changes.retain(|(field, ..)| *field != Field::Photo);
                     after.link.pbx[Field::Photo] = photo_before(&task);
                     after.link.change_mark.clear();
                 }
