@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::error;
@@ -202,10 +202,11 @@ unsafe fn read_host(host: *const ldap_sync_host) -> Result<ldap_sync_host, Statu
 }
 
 fn register(handle: Handle) -> *mut ldap_sync_module {
-    let mut handles = handles();
-    // Never 0, never one that was given before as long as it is open; steps of 16 look like addresses.
-    let number = handles.last_key_value().map_or(0x1000, |(last, _)| last + 16);
-    handles.insert(number, Arc::new(handle));
+    // Never 0 and never one that was given before, so that closing an old handle again cannot end a new one; steps of
+    // 16 look like addresses.
+    static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
+    let number = NEXT.fetch_add(16, Ordering::Relaxed);
+    handles().insert(number, Arc::new(handle));
     std::ptr::without_provenance_mut(number)
 }
 
@@ -268,6 +269,17 @@ mod tests {
         assert_eq!(call(handle, Reply::new(Some(collect), context), |_| Ok(Answer::default())), 1);
         assert_eq!(answers.len(), 3);
         assert!(answers.iter().all(|answer| answer.contains(r#""result":false"#) && !answer.contains("marker")));
+    }
+
+    #[test]
+    fn the_number_of_a_closed_handle_is_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = opened(dir.path());
+        close(first);
+        let second = opened(dir.path());
+        close(first);
+        assert_eq!(call(second, Reply::new(None, null_mut()), |_| Ok(Answer::default())), 0);
+        close(second);
     }
 
     #[test]
