@@ -197,13 +197,14 @@ fn get_conflicts(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     Ok(Answer::new(rows))
 }
 
-fn conflict_row(conflict: &ConflictRecord) -> Value {
+fn conflict_row(record: &ConflictRecord) -> Value {
+    let conflict = &record.conflict;
     json!({
-        "id": conflict.id,
-        "serverId": conflict.server_id,
-        "firstTime": conflict.first_time,
-        "lastTime": conflict.last_time,
-        "count": conflict.count,
+        "id": record.id,
+        "serverId": record.server_id,
+        "firstTime": record.first_time,
+        "lastTime": record.last_time,
+        "count": record.count,
         "side": conflict.side,
         "person": conflict.person,
         "userId": conflict.user_id,

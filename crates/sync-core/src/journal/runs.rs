@@ -171,13 +171,13 @@ impl Journal {
     }
 
     /// Removes what is older than `keep_days` days: ended runs with their changes, except the last [`RUNS_KEPT`] of
-    /// each server and runs with open intents; edits of the PBX that were taken into account; replaced photos that no
-    /// remaining run could put back. Answers the number of runs removed.
+    /// each server and runs with open intents; edits that the PBX reported, also those no run has taken into account;
+    /// replaced photos that no remaining run could put back. Answers the number of runs removed.
     pub fn prune(&mut self, now: i64, keep_days: u32) -> Result<usize, JournalError> {
         let before = now.saturating_sub(i64::from(keep_days) * DAY_MS);
         let removed = self.write(|tx| {
             let removed = tx.execute(PRUNE_RUNS, params![before, RUNS_KEPT])?;
-            tx.execute("DELETE FROM pbx_edits WHERE consumed = 1 AND received < ?1", [before])?;
+            tx.execute("DELETE FROM pbx_edits WHERE received < ?1", [before])?;
             Ok(removed)
         })?;
         self.prune_photos(before)?;
