@@ -281,10 +281,10 @@ fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
         .iter()
         .map(|link| {
             json!({
-                "name": link.pbx[Field::Name],
-                "number": link.pbx[Field::Number],
-                "mobile": link.pbx[Field::Mobile],
-                "email": link.pbx[Field::Email],
+                "name": link.shown[Field::Name],
+                "number": link.shown[Field::Number],
+                "mobile": link.shown[Field::Mobile],
+                "email": link.shown[Field::Email],
                 "userId": link.user_id,
                 "directoryId": link.key.as_str(),
                 "serverId": link.server_id,

@@ -82,6 +82,7 @@ fn link(server_id: i64, user_id: i64, name: &str, number: &str) -> Link {
         change_mark: "20260101000000.000000Z#000000#000#000000".to_owned(),
         directory: values(name, number),
         pbx: values(name, number),
+        shown: values(name, number),
         state: LinkState::Active,
         since: NOW + user_id,
         created_by_sync: user_id % 2 == 0,
@@ -139,7 +140,7 @@ fn a_link_comes_back_as_it_was_stored() {
     wanted.id = m.links()[0].id;
     assert_eq!(m.links(), [wanted.clone()]);
 
-    wanted.pbx[Field::Number] = "305".to_owned();
+    wanted.shown[Field::Number] = "305".to_owned();
     wanted.state = LinkState::Absent;
     m.store(vec![Link { id: 0, ..wanted.clone() }]);
     assert_eq!(m.links(), [wanted.clone()], "the same row, whatever the id said");
@@ -162,15 +163,34 @@ fn forgotten_bases_are_no_bases_but_still_shown() {
 
     let forgotten = m.links().remove(0);
     assert_eq!((&forgotten.pbx, &forgotten.directory), (&Values::default(), &Values::default()));
+    assert!(!forgotten.has_base());
     assert_eq!((forgotten.change_mark.as_str(), forgotten.user_id), ("", 1));
     // Stored again without a base, because the person is gone: still shown by name.
-    m.store(vec![Link { state: LinkState::Absent, ..forgotten }]);
-    let (people, _) = m.journal.people(&everyone()).unwrap();
-    assert_eq!((people[0].pbx[Field::Name].as_str(), people[0].state), ("Ann", LinkState::Absent));
-    assert_eq!(m.links()[0].pbx, Values::default());
+    m.store(vec![Link { state: LinkState::Absent, ..forgotten.clone() }]);
+    assert_eq!(m.links()[0].shown, values("Ann", "201"));
+    check(&m, PeopleQuery { search: "ann".to_owned(), ..everyone() }, &[1]);
 
-    m.store(vec![link(m.server, 1, "Anna", "201")]);
-    assert_eq!(m.links()[0].pbx, values("Anna", "201"));
+    // Compared anew with the name in conflict: the other fields have a base, and the person is shown as before.
+    let mut compared = Link { pbx: values("", "201"), directory: values("", "201"), ..forgotten };
+    m.store(vec![compared.clone()]);
+    compared.id = m.links()[0].id;
+    assert!(compared.has_base());
+    assert_eq!(m.links(), [compared]);
+    let (people, _) = m.journal.people(&everyone()).unwrap();
+    assert_eq!(people[0].shown, values("Ann", "201"));
+    assert_eq!(people[0].pbx[Field::Name], "");
+
+    // Renamed on the PBX while the bases stay behind: shown, found and sorted by the name of today.
+    m.store(vec![Link { shown: values("Zoe", "201"), ..link(m.server, 1, "Ann", "201") }, link(m.server, 2, "Bob", "202")]);
+    check(&m, PeopleQuery { search: "zoe".to_owned(), ..everyone() }, &[1]);
+    check(&m, everyone(), &[2, 1]);
+}
+
+#[test]
+fn a_link_that_nobody_has_seen_is_shown_by_its_base() {
+    let mut m = module();
+    m.store(vec![Link { shown: Values::default(), ..link(m.server, 1, "Ann", "201") }]);
+    assert_eq!(m.links()[0].shown, values("Ann", "201"));
 }
 
 #[test]
@@ -492,8 +512,8 @@ fn crowd() -> Module {
     ];
     links[3].state = LinkState::Disabled;
     links[4].state = LinkState::Absent;
-    links[0].pbx[Field::Email] = "Zed@Example.ORG".to_owned();
-    links[1].pbx[Field::Email] = "yan@example.org".to_owned();
+    links[0].shown[Field::Email] = "Zed@Example.ORG".to_owned();
+    links[1].shown[Field::Email] = "yan@example.org".to_owned();
     m.store(links);
     m
 }
@@ -582,8 +602,8 @@ fn a_hundred_thousand_people() {
     for order in [
         "sort_name, id",
         "sort_number, id",
-        "mobile_pbx, id",
-        "email_pbx COLLATE NOCASE, id",
+        "mobile_shown, id",
+        "email_shown COLLATE NOCASE, id",
         "state, sort_name, id",
         "since, id",
     ] {
