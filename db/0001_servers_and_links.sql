@@ -10,8 +10,11 @@ CREATE TABLE servers (
     autosync           INTEGER NOT NULL DEFAULT 0 CHECK (autosync IN (0, 1)),
     -- The bind password, sealed: version byte, nonce, ciphertext with tag. Empty: no password is stored.
     password           BLOB    NOT NULL DEFAULT x'',
-    -- Fingerprint of the mapping, filter, base and region that the links' bases were made with.
+    -- Fingerprint of the mapping, filter, base and region in the settings: the links' bases were made with it.
     fingerprint        TEXT    NOT NULL DEFAULT '',
+    -- Region by which mobiles were read when the links' bases were made: the one in the settings, or the one that goes
+    -- with the PBX's language. Empty: none.
+    region             TEXT    NOT NULL DEFAULT '',
     -- 1: a person has started or approved the first run with the present mapping.
     approved_first_run INTEGER NOT NULL DEFAULT 0 CHECK (approved_first_run IN (0, 1)),
     -- When a run was last tried; 0 is never.

@@ -108,22 +108,18 @@ impl Plugin {
         }
         let autosync = form.autosync.unwrap_or(stored.as_ref().is_some_and(|record| record.autosync));
         let text = serde_json::to_string(&form.settings).unwrap_or_default();
-        let id = journal.save_server(form.id, &text, autosync, form.password.as_ref())?;
         let fingerprint = form.settings.fingerprint();
+        let saved = journal.save_server(form.id, &text, autosync, form.password.as_ref(), &fingerprint)?;
         let mut info = unknown;
-        if let Some(before) =
-            stored.filter(|record| !record.fingerprint.is_empty() && record.fingerprint != fingerprint)
-            && journal.forget_bases(before.id)? > 0
-        {
+        if saved.bases_forgotten > 0 {
             info.push(
                 "where or how people are read has changed: the next run compares both sides anew, reports differences \
                  and has to be started by hand"
                     .to_owned(),
             );
         }
-        journal.set_fingerprint(id, &fingerprint)?;
         info.extend(actions::warnings(&form.settings));
-        Ok(Answer::new(form.settings.answer(id, autosync, has_password)).with_info(info))
+        Ok(Answer::new(form.settings.answer(saved.id, autosync, has_password)).with_info(info))
     }
 
     pub(crate) fn models_changed(&self, body: &Value) -> Result<Answer, Failure> {

@@ -126,13 +126,13 @@ fn run_server(
     let started = plugin.host.now();
     let next = started.saturating_add_unsigned(settings.sync_interval.saturating_mul(1000));
     // Noted before the run, so that a server that kills the process is not tried again at once.
-    journal.note_run(record.id, started, next, record.approved_first_run)?;
+    journal.note_run(record.id, started, next)?;
     let password = journal.password(record.id)?.unwrap_or_default();
-    let policy = settings.policy(record.id);
+    let policy = settings.policy(record.id, &record.fingerprint);
     let job = Job { policy: &policy, limits };
     let ended = with_session(plugin, journal, settings, password, |session| run::synchronise(job, session))?;
     if !limits.tick {
-        journal.note_run(record.id, started, next, true)?;
+        journal.approve_first_run(record.id, &policy.fingerprint)?;
     }
     debug!("server {}: next automatic run at {next}", record.id);
     Ok(ended)
@@ -145,7 +145,7 @@ fn plan_only(
     settings: &Settings,
     password: SecretString,
 ) -> Result<(Plan, Vec<Hold>), Failure> {
-    let policy = settings.policy(server_id);
+    let policy = settings.policy(server_id, "");
     let job = Job { policy: &policy, limits: Limits::default() };
     with_session(plugin, journal, settings, password, |session| run::preview(job, session))
 }

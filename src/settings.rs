@@ -157,10 +157,11 @@ impl Settings {
         }
     }
 
-    /// The settings as the plan wants them.
-    pub(crate) fn policy(&self, server_id: i64) -> Policy {
+    /// The settings as the plan wants them. `fingerprint` is the one stored with them, empty for a preview.
+    pub(crate) fn policy(&self, server_id: i64, fingerprint: &str) -> Policy {
         Policy {
             server_id,
+            fingerprint: fingerprint.to_owned(),
             region: self.default_region.clone(),
             attributes: self.mapped(),
             write_back: self.update_attributes,

@@ -100,6 +100,9 @@ impl Link {
     /// Drops the bases of all fields and the change mark, so that the whole entry is read and compared anew; what is shown
     /// stays.
     pub fn forget_bases(&mut self) {
+        if self.shown == Values::default() {
+            self.shown = self.pbx.clone();
+        }
         self.directory = Values::default();
         self.pbx = Values::default();
         self.change_mark.clear();

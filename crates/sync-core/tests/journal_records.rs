@@ -25,7 +25,7 @@ struct Module {
 fn module() -> Module {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut journal = Journal::install(dir.path()).expect("an installed module");
-    let server = journal.save_server(None, "{}", false, None).expect("a server");
+    let server = journal.save_server(None, "{}", false, None, "").expect("a server").id;
     Module { dir, journal, server }
 }
 
@@ -94,10 +94,9 @@ fn link(server_id: i64, user_id: i64, name: &str, number: &str) -> Link {
 #[test]
 fn a_server_is_noted_switched_and_deleted_with_what_hangs_on_it() {
     let mut m = module();
-    let other = m.journal.save_server(None, "{\"host\":\"b\"}", true, None).unwrap();
-    m.journal.set_fingerprint(other, "abc").unwrap();
-    m.journal.note_run(other, NOW, NOW + 1, true).unwrap();
-    m.journal.note_run(other, NOW + 2, NOW + 3, false).unwrap();
+    let other = m.journal.save_server(None, "{\"host\":\"b\"}", true, None, "abc").unwrap().id;
+    assert!(m.journal.approve_first_run(other, "abc").unwrap());
+    m.journal.note_run(other, NOW + 2, NOW + 3).unwrap();
     assert!(m.journal.set_autosync(other, false).unwrap());
     assert!(!m.journal.set_autosync(99, false).unwrap());
     let server = m.journal.server(other).unwrap().unwrap();
@@ -123,8 +122,73 @@ fn a_server_is_noted_switched_and_deleted_with_what_hangs_on_it() {
     assert!(!m.journal.delete_server(other).unwrap());
     let counts = ["servers", "links", "intents", "conflicts", "runs", "run_changes", "outbox"].map(|t| m.count(t));
     assert_eq!(counts, [1, 1, 0, 0, 0, 0, 1], "the other server's link and the announcement stay");
-    let next = m.journal.save_server(None, "{}", false, None).unwrap();
+    let next = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
     assert!(next > other, "an id is never given again");
+}
+
+#[test]
+fn saving_another_mapping_forgets_the_bases_at_once() {
+    let mut m = module();
+    let save = |m: &mut Module, fingerprint: &str| {
+        let saved = m.journal.save_server(Some(m.server), "{}", true, None, fingerprint).unwrap();
+        assert_eq!(saved.id, m.server);
+        saved.bases_forgotten
+    };
+    let approved = |m: &Module| m.journal.server(m.server).unwrap().unwrap().approved_first_run;
+    save(&mut m, "old");
+    m.store(vec![link(m.server, 1, "Ann", "201"), link(m.server, 2, "Bob", "202")]);
+    assert!(m.journal.approve_first_run(m.server, "old").unwrap());
+    assert_eq!((save(&mut m, "old"), approved(&m)), (0, true));
+    assert!(m.links().iter().all(Link::has_base));
+
+    assert_eq!((save(&mut m, "new"), approved(&m)), (2, false));
+    assert!(!m.links().iter().any(Link::has_base));
+    assert_eq!(m.journal.server(m.server).unwrap().unwrap().fingerprint, "new");
+}
+
+#[test]
+fn a_run_with_the_older_mapping_neither_brings_its_bases_back_nor_approves() {
+    let mut m = module();
+    let settle = |m: &mut Module, user: i64, fingerprint: &str| {
+        let links = vec![link(m.server, user, "Ann", "201")];
+        let fingerprint = Some(fingerprint.to_owned());
+        m.journal.settle(&SettleBatch { links, fingerprint, ..SettleBatch::default() }).unwrap();
+    };
+    m.journal.save_server(Some(m.server), "{}", true, None, "old").unwrap();
+    settle(&mut m, 1, "old");
+    // The page saves another mapping while the run goes on.
+    Journal::open(m.dir.path()).unwrap().save_server(Some(m.server), "{}", true, None, "new").unwrap();
+    settle(&mut m, 1, "old");
+    settle(&mut m, 2, "old");
+    let links = m.links();
+    assert_eq!(links.iter().map(|link| (link.user_id, link.has_base())).collect::<Vec<_>>(), [(1, false), (2, false)]);
+    assert!(links.iter().all(|link| link.change_mark.is_empty() && link.shown == values("Ann", "201")));
+    assert!(!m.journal.approve_first_run(m.server, "old").unwrap());
+    assert!(!m.journal.server(m.server).unwrap().unwrap().approved_first_run);
+
+    settle(&mut m, 1, "new");
+    assert!(m.links()[0].has_base());
+    assert!(m.journal.approve_first_run(m.server, "new").unwrap());
+}
+
+#[test]
+fn another_region_forgets_the_bases_of_mobiles_alone() {
+    let mut m = module();
+    let other = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
+    assert_eq!(m.journal.note_region(m.server, "RU").unwrap(), 0);
+    m.store(vec![link(m.server, 1, "Ann", "201"), link(other, 2, "Bob", "202")]);
+    assert_eq!(m.journal.note_region(m.server, "RU").unwrap(), 0);
+    assert_eq!(m.journal.region(m.server).unwrap(), "RU");
+    let before = m.links().remove(0);
+
+    assert_eq!(m.journal.note_region(m.server, "").unwrap(), 1);
+    let mut wanted = before.clone();
+    wanted.forget_base(Field::Mobile);
+    assert_eq!(m.links(), [wanted]);
+    assert_eq!(before.shown[Field::Mobile], m.links()[0].shown[Field::Mobile]);
+    assert_eq!(m.journal.links(other).unwrap()[0].pbx, values("Bob", "202"));
+    assert_eq!(m.journal.region(m.server).unwrap(), "");
+    assert_eq!(m.journal.region(99).unwrap(), "");
 }
 
 // Links
@@ -157,7 +221,7 @@ fn a_link_comes_back_as_it_was_stored() {
 fn forgotten_bases_are_no_bases_but_still_shown() {
     let mut m = module();
     m.store(vec![link(m.server, 1, "Ann", "201")]);
-    m.journal.note_run(m.server, NOW, NOW, true).unwrap();
+    assert!(m.journal.approve_first_run(m.server, "").unwrap());
     assert_eq!(m.journal.forget_bases(m.server).unwrap(), 1);
     assert!(!m.journal.server(m.server).unwrap().unwrap().approved_first_run);
 
@@ -252,6 +316,7 @@ fn settling_is_all_or_nothing() {
             outcome: "written".to_owned(),
             replaced_json: "[]".to_owned(),
         }],
+        fingerprint: None,
     };
     // The last thing stored fails, so nothing of the batch may stay.
     let mut bad = good.clone();
@@ -293,6 +358,7 @@ fn a_server_deleted_in_the_middle_of_its_run_loses_no_announcement() {
             links: vec![link(m.server, 1, "Ann", "201")],
             events: vec!["{}".to_owned()],
             changes: vec![ChangeRecord { run_id: run, side: "pbx".to_owned(), ..ChangeRecord::default() }],
+            fingerprint: Some(String::new()),
         })
         .unwrap();
     assert_eq!(["outbox", "links", "run_changes", "intents"].map(|t| m.count(t)), [1, 0, 0, 0]);
@@ -367,7 +433,7 @@ fn conflicts_differ_by_person_field_side_and_cause() {
 #[test]
 fn conflicts_are_deleted_one_by_one_and_by_server() {
     let mut m = module();
-    let other = m.journal.save_server(None, "{}", false, None).unwrap();
+    let other = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
     let seen = [conflict("ann", "number", "a"), conflict("bob", "number", "b")];
     m.journal.replace_conflicts(m.server, &seen, NOW, true).unwrap();
     m.journal.replace_conflicts(other, &seen, NOW, true).unwrap();
@@ -500,7 +566,7 @@ fn everyone() -> PeopleQuery {
 
 fn crowd() -> Module {
     let mut m = module();
-    let other = m.journal.save_server(None, "{}", false, None).expect("a server");
+    let other = m.journal.save_server(None, "{}", false, None, "").expect("a server").id;
     let mut links = vec![
         link(m.server, 1, "Ann_Lee", "1000"),
         link(m.server, 2, "50% Bob", "201"),

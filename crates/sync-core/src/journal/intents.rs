@@ -40,6 +40,9 @@ pub struct SettleBatch {
     pub events: Vec<String>,
     /// What was changed, for the run's report.
     pub changes: Vec<ChangeRecord>,
+    /// [`super::ServerRecord::fingerprint`] with which the run began that made `links`. When it is no longer the server's,
+    /// the mapping was changed during the run and the links are stored without a base. `None` asks nothing.
+    pub fingerprint: Option<String>,
 }
 
 impl Journal {
@@ -65,7 +68,7 @@ impl Journal {
     /// out; the events are kept, because what happened on the PBX must be announced.
     pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
         self.write(|tx| {
-            store_links(tx, &batch.links)?;
+            store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
             append_events(tx, &batch.events)?;
             runs::insert_changes(tx, &batch.changes)?;
             delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)
@@ -106,22 +109,47 @@ fn intent_from_row(row: &Row<'_>) -> rusqlite::Result<Intent> {
     })
 }
 
-fn store_links(tx: &Transaction<'_>, links: &[Link]) -> Result<(), JournalError> {
+/// What becomes of the links of one server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storing {
+    Whole,
+    WithoutBase,
+    No,
+}
+
+fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) -> Result<(), JournalError> {
     let mut known = BTreeMap::new();
     for link in links {
-        let there = match known.get(&link.server_id) {
-            Some(there) => *there,
-            None => servers::exists(tx, link.server_id)?,
+        let storing = match known.get(&link.server_id) {
+            Some(storing) => *storing,
+            None => storing(tx, link.server_id, fingerprint)?,
         };
-        known.insert(link.server_id, there);
-        if there {
-            Journal::upsert_link(tx, link)?;
+        known.insert(link.server_id, storing);
+        match storing {
+            Storing::Whole => drop(Journal::upsert_link(tx, link)?),
+            Storing::WithoutBase => {
+                let mut link = link.clone();
+                link.forget_bases();
+                Journal::upsert_link(tx, &link)?;
+            }
+            Storing::No => {}
         }
     }
-    for (id, _) in known.iter().filter(|(_, there)| !**there) {
-        log::warn!("server {id} was deleted in the middle of its run; its links are not stored");
-    }
     Ok(())
+}
+
+fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> rusqlite::Result<Storing> {
+    if !servers::exists(tx, server_id)? {
+        log::warn!("server {server_id} was deleted in the middle of its run; its links are not stored");
+        return Ok(Storing::No);
+    }
+    match fingerprint {
+        Some(fingerprint) if !servers::has_fingerprint(tx, server_id, fingerprint)? => {
+            log::warn!("the mapping of server {server_id} was changed in the middle of its run; the next run compares anew");
+            Ok(Storing::WithoutBase)
+        }
+        _ => Ok(Storing::Whole),
+    }
 }
 
 fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {

@@ -90,6 +90,12 @@ pub(super) fn forget_bases(tx: &Transaction<'_>, server_id: i64) -> rusqlite::Re
     tx.execute(&format!("UPDATE links SET change_mark = '', {bases} = '' WHERE server_id = ?1"), [server_id])
 }
 
+/// Drops the bases of one field in all links of a server; answers the number of links.
+pub(super) fn forget_base(tx: &Transaction<'_>, server_id: i64, field: Field) -> rusqlite::Result<usize> {
+    let name = field.name();
+    tx.execute(&format!("UPDATE links SET {name}_directory = '', {name}_pbx = '' WHERE server_id = ?1"), [server_id])
+}
+
 fn detach_predecessor(tx: &Transaction<'_>, link: &Link) -> Result<(), JournalError> {
     let query = "SELECT id, server_id, directory_key, sip_uniqid FROM links
                  WHERE user_id = ?1 AND NOT (server_id = ?2 AND directory_key = ?3)";

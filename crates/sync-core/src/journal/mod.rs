@@ -37,7 +37,7 @@ pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
 pub use runs::{ChangeRecord, RUNS_KEPT, RunRecord};
-pub use servers::ServerRecord;
+pub use servers::{Saved, ServerRecord};
 
 /// How long one statement waits for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);
