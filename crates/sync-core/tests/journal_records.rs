@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use rusqlite::Connection;
 use sync_core::journal::{
     ChangeRecord, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, PeopleQuery, PeopleSort,
-    RUNS_KEPT, SettleBatch,
+    OUTBOX_UNMERGED, RUNS_KEPT, SettleBatch,
 };
 use sync_core::person::{DirectoryKey, Field, Values};
 use tempfile::TempDir;
@@ -343,6 +343,38 @@ fn the_outbox_keeps_its_order_until_delivered() {
     // Another process finds the rest.
     let rest = Journal::open(m.dir.path()).unwrap().outbox(100).unwrap();
     assert_eq!(rest.into_iter().map(|(_, event)| event).collect::<Vec<_>>(), events[2..]);
+}
+
+fn event(record: usize, action: &str, fields: &str) -> String {
+    format!(r#"{{"model":"Users","recordId":"{record}","action":"{action}","changedFields":[{fields}]}}"#)
+}
+
+#[test]
+fn an_outbox_that_nobody_empties_is_bounded_by_the_number_of_records() {
+    let mut m = module();
+    let settle = |m: &mut Module, events: Vec<String>| {
+        m.journal.settle(&SettleBatch { events, ..SettleBatch::default() }).unwrap();
+    };
+    let crowd: Vec<String> = (0..OUTBOX_UNMERGED).map(|n| event(n, "afterSave", r#""email""#)).collect();
+    settle(&mut m, crowd);
+    // Up to here nothing is merged.
+    settle(&mut m, vec![event(7, "afterSave", r#""username""#)]);
+    assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1);
+
+    settle(&mut m, vec![event(7, "afterSave", r#""avatar""#), event(7, "afterDelete", ""), event(8, "afterSave", r#""email""#)]);
+    assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1, "7 twice became once, and its end is another action");
+    let events: Vec<String> = m.journal.outbox(20_000).unwrap().into_iter().map(|(_, event)| event).collect();
+    assert_eq!(events[events.len() - 3..], [
+        event(7, "afterSave", r#""avatar","email","username""#),
+        event(7, "afterDelete", ""),
+        event(8, "afterSave", r#""email""#),
+    ]);
+    assert_eq!(events.iter().filter(|event| event.contains(r#""recordId":"7""#)).count(), 2);
+    // However often the same people change, there is no more of it.
+    for _ in 0..3 {
+        settle(&mut m, (0..50).map(|n| event(n, "afterSave", r#""email""#)).collect());
+    }
+    assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1);
 }
 
 #[test]

@@ -4,11 +4,15 @@
 //! the PBX is changed and removed by [`Journal::settle`] afterwards, together with the new link and the announcements.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rusqlite::{Row, Transaction, params};
 
 use super::{ChangeRecord, Journal, JournalError, Link, runs, servers};
 use crate::person::DirectoryKey;
+
+/// Events that may wait in the outbox before a later event of the same record takes the place of earlier ones.
+pub const OUTBOX_UNMERGED: usize = 10_000;
 
 /// One task that is about to be done in the PBX's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,13 +156,43 @@ fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> r
     }
 }
 
+/// Appends events. Where very many wait already, because the PBX takes none, an event comes in the place of those that
+/// wait about the same record, with all their changed fields: then the outbox grows with the records, not with time.
 fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {
-    let mut statement = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
+    let mut crowded = tx.prepare_cached("SELECT 1 FROM outbox LIMIT 1 OFFSET ?1")?;
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
     for event in events {
-        statement.execute([event])?;
+        if crowded.exists([OUTBOX_UNMERGED as i64])? {
+            replace_event(tx, event)?;
+        } else {
+            insert.execute([event])?;
+        }
     }
     Ok(())
 }
+
+fn replace_event(tx: &Transaction<'_>, event: &str) -> Result<(), JournalError> {
+    let merged: String = tx.prepare_cached(&MERGED_EVENT)?.query_row([event], |row| row.get(0))?;
+    tx.prepare_cached(&format!("DELETE FROM outbox WHERE {SAME_RECORD}"))?.execute([event])?;
+    tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?.execute([merged])?;
+    Ok(())
+}
+
+/// Rows about the same record and action as the event ?1; the index `outbox_by_record` is over the left sides.
+const SAME_RECORD: &str = "json_extract(event, '$.model') = json_extract(?1, '$.model')
+    AND json_extract(event, '$.recordId') = json_extract(?1, '$.recordId')
+    AND json_extract(event, '$.action') = json_extract(?1, '$.action')";
+
+/// The event ?1 with the changed fields of all rows about the same record and action.
+static MERGED_EVENT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT json_set(?1, '$.changedFields', json(json_group_array(field))) FROM (
+             SELECT value AS field FROM json_each(?1, '$.changedFields')
+             UNION
+             SELECT value FROM outbox, json_each(event, '$.changedFields') WHERE {SAME_RECORD}
+             ORDER BY 1)"
+    )
+});
 
 fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {
     let mut statement = tx.prepare_cached(sql)?;

@@ -32,7 +32,7 @@ pub use crate::link::{Link, LinkState};
 pub use conflicts::{ConflictRecord, NewConflict};
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
-pub use intents::{Intent, SettleBatch};
+pub use intents::{Intent, OUTBOX_UNMERGED, SettleBatch};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
