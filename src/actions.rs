@@ -255,7 +255,7 @@ fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure>
         "autosync": record.autosync,
         "syncedEmployees": linked,
         "lastRun": last.first().map(run_row),
-        "nextRun": automatic.then_some(record.next_run),
+        "nextRun": automatic.then(|| runs::next_run(record)),
         "waitsForFirstRun": !record.approved_first_run,
         "heldRun": null,
     }))

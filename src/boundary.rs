@@ -223,21 +223,8 @@ fn internal_error(panic: &(dyn Any + Send)) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::silent;
     use std::ptr::null_mut;
-
-    fn silent_host() -> ldap_sync_host {
-        ldap_sync_host {
-            abi_version: LDAP_SYNC_ABI_VERSION,
-            size: size_of::<ldap_sync_host>() as u32,
-            context: null_mut(),
-            log: None,
-            announce: None,
-            progress: None,
-            begin_write: None,
-            end_write: None,
-            now: None,
-        }
-    }
 
     unsafe extern "C" fn collect(context: *mut c_void, text: *const c_char, length: usize) {
         // SAFETY: the tests pass a Vec<String> and the boundary lends `length` bytes.
@@ -252,7 +239,7 @@ mod tests {
             format!(r#"{{"moduleDir": {0:?}, "pbxDatabase": {0:?}, "mediaDir": {0:?}}}"#, dir.to_string_lossy());
         let mut handle = null_mut();
         // SAFETY: valid pointers for the length of the call.
-        let status = unsafe { open(&silent_host(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };
+        let status = unsafe { open(&silent(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };
         assert_eq!(status, 0);
         handle
     }

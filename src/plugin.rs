@@ -31,7 +31,7 @@ pub(crate) struct Places {
 pub(crate) struct Plugin {
     pub(crate) places: Places,
     pub(crate) host: Callbacks,
-    told_unguarded: AtomicBool,
+    told_missing: AtomicBool,
 }
 
 impl Plugin {
@@ -39,7 +39,7 @@ impl Plugin {
         let places = Places::deserialize(config)
             .map_err(|error| Failure::argument(format!("moduleDir, pbxDatabase and mediaDir are expected: {error}")))?;
         info!("module {VERSION} ({REVISION}) opened in {}", places.module_dir.display());
-        Ok(Plugin { places, host, told_unguarded: AtomicBool::new(false) })
+        Ok(Plugin { places, host, told_missing: AtomicBool::new(false) })
     }
 
     /// Opens the module's database.
@@ -55,10 +55,21 @@ impl Plugin {
         })
     }
 
-    /// Tells once that nothing keeps the PBX's own saves and ours apart.
-    pub(crate) fn warn_unguarded(&self) {
-        if !self.host.guards_writes() && !self.told_unguarded.swap(true, Ordering::SeqCst) {
-            warn!("the host gave no write mutex: beside a running PBX its own saves can fail while this module writes");
+    /// Tells once what is missing without the callbacks that the host did not give.
+    pub(crate) fn warn_of_missing_callbacks(&self) {
+        if self.told_missing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if !self.host.guards_writes() {
+            warn!(
+                "the host gave no write mutex: beside a running PBX its own saves can fail while this module writes"
+            );
+        }
+        if !self.host.announces() {
+            warn!(
+                "the host gave no way to announce changes: the PBX goes on with what it knew until a host that can \
+                 announce them takes over"
+            );
         }
     }
 

@@ -507,6 +507,17 @@ fn a_run_goes_from_beginning_to_end() {
 }
 
 #[test]
+fn a_run_that_could_not_begin_is_the_last_run() {
+    let mut m = module();
+    m.ended_run(NOW);
+    let id = m.journal.note_failed_run(m.server, "tick", NOW + 1, "the PBX's database is missing").unwrap();
+    let last = m.journal.runs(m.server, 1).unwrap().remove(0);
+    assert_eq!((last.id, last.state.as_str(), last.ended), (id, "failed", Some(NOW + 1)));
+    assert_eq!((last.kind.as_str(), last.error.as_str()), ("tick", "the PBX's database is missing"));
+    assert!(matches!(m.journal.note_failed_run(99, "tick", NOW, ""), Err(JournalError::NoServer { id: 99 })));
+}
+
+#[test]
 fn runs_of_a_dead_program_are_closed() {
     let mut m = module();
     let done = m.ended_run(NOW);

@@ -85,6 +85,18 @@ impl Journal {
         })
     }
 
+    /// Notes a run of `kind` that failed before it could begin, and answers its id.
+    pub fn note_failed_run(&mut self, server_id: i64, kind: &str, now: i64, error: &str) -> Result<i64, JournalError> {
+        self.write(|tx| {
+            if !super::servers::exists(tx, server_id)? {
+                return Err(JournalError::NoServer { id: server_id });
+            }
+            let sql = "INSERT INTO runs (server_id, kind, started, ended, state, error) VALUES (?1, ?2, ?3, ?3, 'failed', ?4)";
+            tx.execute(sql, params![server_id, kind, now, error])?;
+            Ok(tx.last_insert_rowid())
+        })
+    }
+
     /// Notes how far the run has got. A commit to disk, so for the time between two batches.
     pub fn progress(&mut self, run_id: i64, done: i64, total: i64) -> Result<(), JournalError> {
         self.write(|tx| {
