@@ -197,13 +197,14 @@ fn get_conflicts(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     Ok(Answer::new(rows))
 }
 
-fn conflict_row(conflict: &ConflictRecord) -> Value {
+fn conflict_row(record: &ConflictRecord) -> Value {
+    let conflict = &record.conflict;
     json!({
-        "id": conflict.id,
-        "serverId": conflict.server_id,
-        "firstTime": conflict.first_time,
-        "lastTime": conflict.last_time,
-        "count": conflict.count,
+        "id": record.id,
+        "serverId": record.server_id,
+        "firstTime": record.first_time,
+        "lastTime": record.last_time,
+        "count": record.count,
         "side": conflict.side,
         "person": conflict.person,
         "userId": conflict.user_id,
@@ -254,7 +255,7 @@ fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure>
         "autosync": record.autosync,
         "syncedEmployees": linked,
         "lastRun": last.first().map(run_row),
-        "nextRun": automatic.then_some(record.next_run),
+        "nextRun": automatic.then(|| runs::next_run(record)),
         "waitsForFirstRun": !record.approved_first_run,
         "heldRun": null,
     }))
@@ -280,10 +281,10 @@ fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
         .iter()
         .map(|link| {
             json!({
-                "name": link.pbx[Field::Name],
-                "number": link.pbx[Field::Number],
-                "mobile": link.pbx[Field::Mobile],
-                "email": link.pbx[Field::Email],
+                "name": link.shown[Field::Name],
+                "number": link.shown[Field::Number],
+                "mobile": link.shown[Field::Mobile],
+                "email": link.shown[Field::Email],
                 "userId": link.user_id,
                 "directoryId": link.key.as_str(),
                 "serverId": link.server_id,

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::error;
@@ -202,10 +202,11 @@ unsafe fn read_host(host: *const ldap_sync_host) -> Result<ldap_sync_host, Statu
 }
 
 fn register(handle: Handle) -> *mut ldap_sync_module {
-    let mut handles = handles();
-    // Never 0, never one that was given before as long as it is open; steps of 16 look like addresses.
-    let number = handles.last_key_value().map_or(0x1000, |(last, _)| last + 16);
-    handles.insert(number, Arc::new(handle));
+    // Never 0 and never one that was given before, so that closing an old handle again cannot end a new one; steps of
+    // 16 look like addresses.
+    static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
+    let number = NEXT.fetch_add(16, Ordering::Relaxed);
+    handles().insert(number, Arc::new(handle));
     std::ptr::without_provenance_mut(number)
 }
 
@@ -222,21 +223,8 @@ fn internal_error(panic: &(dyn Any + Send)) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::silent;
     use std::ptr::null_mut;
-
-    fn silent_host() -> ldap_sync_host {
-        ldap_sync_host {
-            abi_version: LDAP_SYNC_ABI_VERSION,
-            size: size_of::<ldap_sync_host>() as u32,
-            context: null_mut(),
-            log: None,
-            announce: None,
-            progress: None,
-            begin_write: None,
-            end_write: None,
-            now: None,
-        }
-    }
 
     unsafe extern "C" fn collect(context: *mut c_void, text: *const c_char, length: usize) {
         // SAFETY: the tests pass a Vec<String> and the boundary lends `length` bytes.
@@ -251,7 +239,7 @@ mod tests {
             format!(r#"{{"moduleDir": {0:?}, "pbxDatabase": {0:?}, "mediaDir": {0:?}}}"#, dir.to_string_lossy());
         let mut handle = null_mut();
         // SAFETY: valid pointers for the length of the call.
-        let status = unsafe { open(&silent_host(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };
+        let status = unsafe { open(&silent(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };
         assert_eq!(status, 0);
         handle
     }
@@ -268,6 +256,17 @@ mod tests {
         assert_eq!(call(handle, Reply::new(Some(collect), context), |_| Ok(Answer::default())), 1);
         assert_eq!(answers.len(), 3);
         assert!(answers.iter().all(|answer| answer.contains(r#""result":false"#) && !answer.contains("marker")));
+    }
+
+    #[test]
+    fn the_number_of_a_closed_handle_is_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = opened(dir.path());
+        close(first);
+        let second = opened(dir.path());
+        close(first);
+        assert_eq!(call(second, Reply::new(None, null_mut()), |_| Ok(Answer::default())), 0);
+        close(second);
     }
 
     #[test]

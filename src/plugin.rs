@@ -31,7 +31,7 @@ pub(crate) struct Places {
 pub(crate) struct Plugin {
     pub(crate) places: Places,
     pub(crate) host: Callbacks,
-    told_unguarded: AtomicBool,
+    told_missing: AtomicBool,
 }
 
 impl Plugin {
@@ -39,7 +39,7 @@ impl Plugin {
         let places = Places::deserialize(config)
             .map_err(|error| Failure::argument(format!("moduleDir, pbxDatabase and mediaDir are expected: {error}")))?;
         info!("module {VERSION} ({REVISION}) opened in {}", places.module_dir.display());
-        Ok(Plugin { places, host, told_unguarded: AtomicBool::new(false) })
+        Ok(Plugin { places, host, told_missing: AtomicBool::new(false) })
     }
 
     /// Opens the module's database.
@@ -55,10 +55,21 @@ impl Plugin {
         })
     }
 
-    /// Tells once that nothing keeps the PBX's own saves and ours apart.
-    pub(crate) fn warn_unguarded(&self) {
-        if !self.host.guards_writes() && !self.told_unguarded.swap(true, Ordering::SeqCst) {
-            warn!("the host gave no write mutex: beside a running PBX its own saves can fail while this module writes");
+    /// Tells once what is missing without the callbacks that the host did not give.
+    pub(crate) fn warn_of_missing_callbacks(&self) {
+        if self.told_missing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if !self.host.guards_writes() {
+            warn!(
+                "the host gave no write mutex: beside a running PBX its own saves can fail while this module writes"
+            );
+        }
+        if !self.host.announces() {
+            warn!(
+                "the host gave no way to announce changes: the PBX goes on with what it knew until a host that can \
+                 announce them takes over"
+            );
         }
     }
 
@@ -108,22 +119,18 @@ impl Plugin {
         }
         let autosync = form.autosync.unwrap_or(stored.as_ref().is_some_and(|record| record.autosync));
         let text = serde_json::to_string(&form.settings).unwrap_or_default();
-        let id = journal.save_server(form.id, &text, autosync, form.password.as_ref())?;
         let fingerprint = form.settings.fingerprint();
+        let saved = journal.save_server(form.id, &text, autosync, form.password.as_ref(), &fingerprint)?;
         let mut info = unknown;
-        if let Some(before) =
-            stored.filter(|record| !record.fingerprint.is_empty() && record.fingerprint != fingerprint)
-            && journal.forget_bases(before.id)? > 0
-        {
+        if saved.bases_forgotten > 0 {
             info.push(
                 "where or how people are read has changed: the next run compares both sides anew, reports differences \
                  and has to be started by hand"
                     .to_owned(),
             );
         }
-        journal.set_fingerprint(id, &fingerprint)?;
         info.extend(actions::warnings(&form.settings));
-        Ok(Answer::new(form.settings.answer(id, autosync, has_password)).with_info(info))
+        Ok(Answer::new(form.settings.answer(saved.id, autosync, has_password)).with_info(info))
     }
 
     pub(crate) fn models_changed(&self, body: &Value) -> Result<Answer, Failure> {

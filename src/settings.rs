@@ -14,6 +14,10 @@ use sync_core::plan::Policy;
 pub(crate) const HIDDEN_PASSWORD: &str = "xxxxxxxx";
 /// Shortest time between two automatic runs, in seconds.
 const SHORTEST_INTERVAL: u64 = 30;
+/// Longest time between two automatic runs, in seconds: 30 days.
+const LONGEST_INTERVAL: u64 = 30 * 24 * 60 * 60;
+/// Time between two automatic runs of a new server, in seconds.
+pub(crate) const DEFAULT_INTERVAL: u64 = 300;
 
 /// The settings of one server as `config_save` takes them and `get-server` answers them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +112,7 @@ impl Settings {
             number_to: None,
             forward_to_mobile: true,
             pool_when_taken: false,
-            sync_interval: 300,
+            sync_interval: DEFAULT_INTERVAL,
         }
     }
 
@@ -157,10 +161,11 @@ impl Settings {
         }
     }
 
-    /// The settings as the plan wants them.
-    pub(crate) fn policy(&self, server_id: i64) -> Policy {
+    /// The settings as the plan wants them. `fingerprint` is the one stored with them, empty for a preview.
+    pub(crate) fn policy(&self, server_id: i64, fingerprint: &str) -> Policy {
         Policy {
             server_id,
+            fingerprint: fingerprint.to_owned(),
             region: self.default_region.clone(),
             attributes: self.mapped(),
             write_back: self.update_attributes,
@@ -428,8 +433,8 @@ fn check(settings: &Settings, errors: &mut FieldErrors) {
     if !settings.default_region.is_empty() && !PhoneRules::knows_region(&settings.default_region) {
         refuse("defaultRegion", "a country as two letters is expected, for example RU or DE");
     }
-    if settings.sync_interval < SHORTEST_INTERVAL {
-        refuse("syncInterval", "at least 30 seconds are needed between two automatic runs");
+    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&settings.sync_interval) {
+        refuse("syncInterval", "from 30 seconds to 30 days (2592000 seconds) may lie between two automatic runs");
     }
     for (field, number) in [("numberFrom", settings.number_from), ("numberTo", settings.number_to)] {
         if number.is_some_and(|number| !(10..=99_999_999).contains(&number)) {
@@ -506,6 +511,9 @@ mod tests {
         assert_eq!(errors(json!({"attributes": {"userNameAttribute": ""}})), ["userNameAttribute"]);
         assert_eq!(errors(json!({"defaultRegion": "Russia"})), ["defaultRegion"]);
         assert_eq!(errors(json!({"numberFrom": 300, "numberTo": 200})), ["numberTo"]);
+        assert_eq!(errors(json!({"syncInterval": 29})), ["syncInterval"]);
+        assert_eq!(errors(json!({"syncInterval": 2_592_001})), ["syncInterval"]);
+        assert_eq!(errors(json!({"syncInterval": 2_592_000})), [""; 0]);
         assert_eq!(errors(json!({"pinnedCertificate": "abc"})), ["pinnedCertificate"]);
         assert_eq!(errors(json!({"id": "one"})), ["id"]);
         assert_eq!(errors(json!([])), [""]);
