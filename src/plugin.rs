@@ -61,9 +61,7 @@ impl Plugin {
             return;
         }
         if !self.host.guards_writes() {
-            warn!(
-                "the host gave no write mutex: beside a running PBX its own saves can fail while this module writes"
-            );
+            warn!("the host gave no write mutex: beside a running PBX its own saves can fail while this module writes");
         }
         if !self.host.announces() {
             warn!(

@@ -20,6 +20,8 @@ pub(super) struct AfterTask {
     pub(super) changes: Vec<(Field, String, String, String)>,
     /// The person's name.
     pub(super) person: String,
+    /// Fingerprint of the settings the run began with.
+    pub(super) fingerprint: String,
 }
 
 impl AfterTask {
@@ -83,7 +85,8 @@ impl Run<'_, '_> {
         let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
         let results = self.session.pbx.apply(&tasks, self.session.host)?;
         let mut again = Vec::new();
-        let mut settled = SettleBatch { intents_done: ids, ..SettleBatch::default() };
+        let fingerprint = Some(self.job.policy.fingerprint.clone());
+        let mut settled = SettleBatch { intents_done: ids, fingerprint, ..SettleBatch::default() };
         for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
             let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
             match result {
@@ -130,7 +133,7 @@ impl Run<'_, '_> {
         let changes = pbx_changes
             .map(|change| (change.field, change.old.clone(), change.new.clone(), change.why.text().to_owned()))
             .collect();
-        AfterTask { link, changes, person: person.name() }
+        AfterTask { link, changes, person: person.name(), fingerprint: self.job.policy.fingerprint.clone() }
     }
 
     fn intents(&self, batch: &[PersonTask], prepared: &[AfterTask]) -> Vec<Intent> {

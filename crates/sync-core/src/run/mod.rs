@@ -170,7 +170,8 @@ impl Run<'_, '_> {
         let mut links = bases::links_after(plan, outcomes, self.job.policy.server_id, now);
         links.extend(bases::departed_links(plan, now));
         if !links.is_empty() {
-            self.session.journal.settle(&SettleBatch { links, ..SettleBatch::default() })?;
+            let fingerprint = Some(self.job.policy.fingerprint.clone());
+            self.session.journal.settle(&SettleBatch { links, fingerprint, ..SettleBatch::default() })?;
         }
         let planned = plan.people.iter().flat_map(|person| &person.conflicts);
         let found = outcomes.iter().flat_map(|outcome| &outcome.conflicts);

@@ -57,6 +57,7 @@ fn settle_intent(intent: &Intent, journal: &mut Journal, pbx: &mut Pbx) -> Resul
                     after.link.pbx[Field::Photo] = photo_before(&task);
                     after.link.change_mark.clear();
                 }
+                batch.fingerprint = Some(after.fingerprint.clone());
                 batch.events = event_texts(&applied).collect();
                 batch.changes = after.records(intent.run_id, &applied);
                 batch.links = vec![after.link];
