@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use sync_core::journal::{
-    ChangeRecord, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, PeopleQuery, PeopleSort,
-    OUTBOX_UNMERGED, RUNS_KEPT, SettleBatch,
+    ChangeRecord, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, OUTBOX_UNMERGED, PeopleQuery,
+    PeopleSort, RUNS_KEPT, SettleBatch,
 };
 use sync_core::person::{DirectoryKey, Field, Values};
 use tempfile::TempDir;
@@ -245,7 +245,10 @@ fn forgotten_bases_are_no_bases_but_still_shown() {
     assert_eq!(people[0].pbx[Field::Name], "");
 
     // Renamed on the PBX while the bases stay behind: shown, found and sorted by the name of today.
-    m.store(vec![Link { shown: values("Zoe", "201"), ..link(m.server, 1, "Ann", "201") }, link(m.server, 2, "Bob", "202")]);
+    m.store(vec![
+        Link { shown: values("Zoe", "201"), ..link(m.server, 1, "Ann", "201") },
+        link(m.server, 2, "Bob", "202"),
+    ]);
     check(&m, PeopleQuery { search: "zoe".to_owned(), ..everyone() }, &[1]);
     check(&m, everyone(), &[2, 1]);
 }
@@ -361,14 +364,20 @@ fn an_outbox_that_nobody_empties_is_bounded_by_the_number_of_records() {
     settle(&mut m, vec![event(7, "afterSave", r#""username""#)]);
     assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1);
 
-    settle(&mut m, vec![event(7, "afterSave", r#""avatar""#), event(7, "afterDelete", ""), event(8, "afterSave", r#""email""#)]);
+    settle(
+        &mut m,
+        vec![event(7, "afterSave", r#""avatar""#), event(7, "afterDelete", ""), event(8, "afterSave", r#""email""#)],
+    );
     assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1, "7 twice became once, and its end is another action");
     let events: Vec<String> = m.journal.outbox(20_000).unwrap().into_iter().map(|(_, event)| event).collect();
-    assert_eq!(events[events.len() - 3..], [
-        event(7, "afterSave", r#""avatar","email","username""#),
-        event(7, "afterDelete", ""),
-        event(8, "afterSave", r#""email""#),
-    ]);
+    assert_eq!(
+        events[events.len() - 3..],
+        [
+            event(7, "afterSave", r#""avatar","email","username""#),
+            event(7, "afterDelete", ""),
+            event(8, "afterSave", r#""email""#),
+        ]
+    );
     assert_eq!(events.iter().filter(|event| event.contains(r#""recordId":"7""#)).count(), 2);
     // However often the same people change, there is no more of it.
     for _ in 0..3 {
@@ -423,7 +432,9 @@ fn a_conflict_is_counted_refreshed_and_goes_when_solved() {
     m.journal.replace_conflicts(m.server, &[ann.clone(), bob, ann.clone()], NOW, true).unwrap();
     let conflicts = m.journal.conflicts(Some(m.server)).unwrap();
     assert_eq!(conflicts.len(), 2);
-    assert!(conflicts.iter().all(|c| (c.count, c.first_time, c.last_time) == (1, NOW, NOW) && c.conflict.user_id.is_none()));
+    assert!(
+        conflicts.iter().all(|c| (c.count, c.first_time, c.last_time) == (1, NOW, NOW) && c.conflict.user_id.is_none())
+    );
 
     // A run that was not complete removes nothing; the clock has gone back, the time seen last does not.
     let refreshed = conflict("ann", "number", "201 is the queue Support");

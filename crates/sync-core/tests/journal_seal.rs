@@ -65,7 +65,10 @@ fn a_password_comes_back_and_none_keeps_it() {
     let reopened = Journal::open(module.dir.path()).unwrap();
     assert!(reopened.password(without).unwrap().is_none());
     assert!(matches!(reopened.password(99), Err(JournalError::NoServer { id: 99 })));
-    assert!(matches!(module.journal.save_server(Some(99), "{}", false, None, ""), Err(JournalError::NoServer { id: 99 })));
+    assert!(matches!(
+        module.journal.save_server(Some(99), "{}", false, None, ""),
+        Err(JournalError::NoServer { id: 99 })
+    ));
 }
 
 #[test]

@@ -149,7 +149,9 @@ fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> r
     }
     match fingerprint {
         Some(fingerprint) if !servers::has_fingerprint(tx, server_id, fingerprint)? => {
-            log::warn!("the mapping of server {server_id} was changed in the middle of its run; the next run compares anew");
+            log::warn!(
+                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
+            );
             Ok(Storing::WithoutBase)
         }
         _ => Ok(Storing::Whole),

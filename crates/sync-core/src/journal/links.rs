@@ -114,17 +114,8 @@ fn detach_predecessor(tx: &Transaction<'_>, link: &Link) -> Result<(), JournalEr
 }
 
 /// Columns of a link beside its id and its values.
-const PLAIN_COLUMNS: [&str; 9] = [
-    "server_id",
-    "directory_key",
-    "user_id",
-    "sip_uniqid",
-    "dn",
-    "change_mark",
-    "state",
-    "since",
-    "created_by_sync",
-];
+const PLAIN_COLUMNS: [&str; 9] =
+    ["server_id", "directory_key", "user_id", "sip_uniqid", "dn", "change_mark", "state", "since", "created_by_sync"];
 
 /// Columns made of the values shown, for the people page.
 const DERIVED_COLUMNS: [&str; 3] = ["search", "sort_name", "sort_number"];
