@@ -12,7 +12,7 @@ use sync_core::journal::{Journal, Paths, RunLock};
 
 use crate::answer::{Answer, Failure};
 use crate::host::Callbacks;
-use crate::settings::{Form, Settings};
+use crate::settings::Form;
 use crate::{REVISION, VERSION, actions, runs};
 
 /// Where things are, as the host says at open.
@@ -100,10 +100,10 @@ impl Plugin {
             Some(id) => Some(actions::server(&journal, id)?),
             None => None,
         };
-        let kept = stored.as_ref().map(|record| Settings::from_stored(&record.settings)).transpose();
-        let kept = kept
-            .map_err(|error| Failure::new(LDAP_SYNC_DATABASE, format!("the stored settings are damaged: {error}")))?;
-        let form = Form::read(body, kept).map_err(|errors| Failure::fields(errors, Vec::new()))?;
+        let kept = stored.as_ref().map(actions::stored_settings);
+        let damaged = kept.as_ref().is_some_and(Result::is_err);
+        let kept = kept.and_then(Result::ok);
+        let form = Form::read(body, kept.clone()).map_err(|errors| Failure::fields(errors, Vec::new()))?;
         let unknown = actions::unknown_keys(&form.unknown);
         let password = match &form.password {
             Some(password) => Some(password.clone()),
@@ -120,6 +120,15 @@ impl Plugin {
         let fingerprint = form.settings.fingerprint();
         let saved = journal.save_server(form.id, &text, autosync, form.password.as_ref(), &fingerprint)?;
         let mut info = unknown;
+        if damaged {
+            info.push("the stored settings could not be read: what the form did not say has its default".to_owned());
+        }
+        if has_password && form.password.is_none() && kept.is_some_and(|kept| !kept.same_address(&form.settings)) {
+            info.push(
+                "the server's address has changed and the stored password was kept: the next run sends it to the new one"
+                    .to_owned(),
+            );
+        }
         if saved.bases_forgotten > 0 {
             info.push(
                 "where or how people are read has changed: the next run compares both sides anew, reports differences \

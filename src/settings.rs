@@ -19,9 +19,10 @@ const LONGEST_INTERVAL: u64 = 30 * 24 * 60 * 60;
 /// Time between two automatic runs of a new server, in seconds.
 pub(crate) const DEFAULT_INTERVAL: u64 = 300;
 
-/// The settings of one server as `config_save` takes them and `get-server` answers them.
+/// The settings of one server as `config_save` takes them and `get-server` answers them. A setting that a stored server
+/// does not have yet has its default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Settings {
     pub(crate) ldap_type: Vendor,
     pub(crate) server_name: String,
@@ -73,6 +74,12 @@ const ATTRIBUTES: [(&str, Option<Field>); 7] = [
     ("userPasswordAttribute", None),
 ];
 
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::preset(Vendor::ActiveDirectory)
+    }
+}
+
 impl Settings {
     /// What a new server of a type begins with.
     pub(crate) fn preset(vendor: Vendor) -> Settings {
@@ -119,6 +126,12 @@ impl Settings {
     /// Reads settings kept earlier.
     pub(crate) fn from_stored(text: &str) -> Result<Settings, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// Whether both mean the same server, reached the same way: what a stored password was entered for.
+    pub(crate) fn same_address(&self, other: &Settings) -> bool {
+        let address = |settings: &Settings| (settings.server_name.clone(), settings.server_port, settings.security);
+        address(self) == address(other)
     }
 
     fn attribute(&self, key: &str) -> &str {
@@ -525,6 +538,24 @@ mod tests {
         let colons: Vec<String> = std::iter::repeat_n("AB".to_owned(), 32).collect();
         assert_eq!(parse_pin(&pin), parse_pin(&colons.join(":")));
         assert_eq!(parse_pin(""), Ok(None));
+    }
+
+    #[test]
+    fn stored_settings_may_lack_what_a_later_version_added() {
+        let text = r#"{"ldapType": "OpenLDAP", "serverName": "ldap.example.test", "serverPort": 389, "unheardOf": 1}"#;
+        let settings = Settings::from_stored(text).unwrap();
+        assert_eq!((settings.ldap_type, settings.server_port), (Vendor::OpenLdap, 389));
+        assert_eq!((settings.sync_interval, settings.verify_certificate), (DEFAULT_INTERVAL, true));
+        assert!(Settings::from_stored("{\"serverPort\": \"many\"}").is_err());
+    }
+
+    #[test]
+    fn the_address_is_host_port_and_security() {
+        let one = Settings::preset(Vendor::OpenLdap);
+        assert!(one.same_address(&Settings { base_dn: "dc=example".into(), ..one.clone() }));
+        assert!(!one.same_address(&Settings { server_name: "elsewhere".into(), ..one.clone() }));
+        assert!(!one.same_address(&Settings { server_port: 6360, ..one.clone() }));
+        assert!(!one.same_address(&Settings { security: Security::None, ..one.clone() }));
     }
 
     #[test]
