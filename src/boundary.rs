@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use log::error;
 use plugin_abi::status::ldap_sync_status::{self as Status, *};
@@ -91,6 +91,8 @@ struct Handle {
     plugin: Plugin,
     host: Callbacks,
     poisoned: AtomicBool,
+    /// Held for reading by every call, so that `close` returns only when the host's context is no longer needed.
+    calls: RwLock<()>,
 }
 
 /// The open handles. The pointer the host holds is a number in here and never followed, so that a handle closed
@@ -115,6 +117,7 @@ pub(crate) fn call(
             "an earlier call of this handle ended in an internal error: close it and open a new one",
         )),
         Some(handle) => with_host(&handle.host, || {
+            let _call = handle.calls.read().unwrap_or_else(PoisonError::into_inner);
             catch_unwind(AssertUnwindSafe(|| body(&handle.plugin))).unwrap_or_else(|panic| {
                 handle.poisoned.store(true, Ordering::SeqCst);
                 Err(internal_error(&*panic))
@@ -156,7 +159,7 @@ pub(crate) unsafe fn open(host: *const ldap_sync_host, config: Input, out: *mut 
     });
     match opened {
         Ok(plugin) => {
-            let handle = register(Handle { plugin, host, poisoned: AtomicBool::new(false) });
+            let handle = register(Handle { plugin, host, poisoned: AtomicBool::new(false), calls: RwLock::new(()) });
             // SAFETY: as above.
             unsafe { out.write(handle) };
             LDAP_SYNC_OK as i32
@@ -169,6 +172,7 @@ pub(crate) unsafe fn open(host: *const ldap_sync_host, config: Input, out: *mut 
 pub(crate) fn close(module: *mut ldap_sync_module) {
     let handle = handles().remove(&module.addr());
     if let Some(handle) = handle {
+        drop(handle.calls.write().unwrap_or_else(PoisonError::into_inner));
         let host = handle.host.clone();
         let dropped = with_host(&host, || catch_unwind(AssertUnwindSafe(|| drop(handle))));
         if let Err(panic) = dropped {
@@ -267,6 +271,31 @@ mod tests {
         close(first);
         assert_eq!(call(second, Reply::new(None, null_mut()), |_| Ok(Answer::default())), 0);
         close(second);
+    }
+
+    #[test]
+    fn closing_waits_for_a_call_that_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = opened(dir.path()).addr();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (finish, finishes) = std::sync::mpsc::channel::<()>();
+        let caller = std::thread::spawn(move || {
+            call(std::ptr::without_provenance_mut(handle), Reply::new(None, null_mut()), |_| {
+                begun.send(()).unwrap();
+                finishes.recv().unwrap();
+                Ok(Answer::default())
+            })
+        });
+        begins.recv().unwrap();
+        let (closed, closes) = std::sync::mpsc::channel();
+        let closer = std::thread::spawn(move || {
+            close(std::ptr::without_provenance_mut(handle));
+            closed.send(()).unwrap();
+        });
+        assert!(closes.recv_timeout(std::time::Duration::from_millis(100)).is_err(), "close did not wait");
+        finish.send(()).unwrap();
+        assert_eq!(caller.join().unwrap(), 0);
+        closer.join().unwrap();
     }
 
     #[test]
