@@ -75,3 +75,7 @@ CREATE TABLE outbox (
     -- One model event as JSON.
     event TEXT NOT NULL
 ) STRICT;
+
+-- Where very many wait, a later event takes the place of earlier ones about the same record.
+CREATE INDEX outbox_by_record
+    ON outbox (json_extract(event, '$.model'), json_extract(event, '$.recordId'), json_extract(event, '$.action'));

@@ -111,37 +111,54 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// The settings a body asks for: those of the stored server it names, with the fields it carries on top.
+/// The settings a body asks for: those of the stored server it names, with the fields it carries on top. The stored
+/// password goes nowhere but to the server it was entered for.
 pub(crate) fn form_or_stored(journal: &Journal, body: &Value) -> Result<(Form, SecretString), Failure> {
     let id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
     let stored = id.map(|id| server(journal, id)).transpose()?;
     let kept = stored.as_ref().map(stored_settings).transpose()?;
-    let form = Form::read(body, kept).map_err(|errors| Failure::fields(errors, Vec::new()))?;
+    let form = Form::read(body, kept.clone()).map_err(|errors| Failure::fields(errors, Vec::new()))?;
     let password = match (&form.password, id) {
         (Some(password), _) => password.clone(),
-        (None, Some(id)) => journal.password(id)?.unwrap_or_default(),
-        (None, None) => SecretString::default(),
+        (None, Some(id)) if journal.has_password(id)? => {
+            if kept.is_some_and(|kept| !kept.same_address(&form.settings)) {
+                let text = "enter the password again: the server's address has changed".to_owned();
+                return Err(Failure::fields(vec![("administrativePassword".into(), text)], Vec::new()));
+            }
+            journal.password(id)?.unwrap_or_default()
+        }
+        (None, _) => SecretString::default(),
     };
     Ok((form, password))
 }
 
 fn get_servers(plugin: &Plugin, _: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
-    let servers: Result<Vec<Value>, Failure> =
-        journal.servers()?.iter().map(|record| server_answer(&journal, record)).collect();
+    let servers: Result<Vec<Value>, Failure> = journal
+        .servers()?
+        .iter()
+        .map(|record| match stored_settings(record) {
+            Ok(settings) => server_answer(&journal, record, &settings),
+            Err(damaged) => Ok(damaged_row(record, &damaged)),
+        })
+        .collect();
     Ok(Answer::new(servers?))
+}
+
+/// A server whose settings cannot be read, in a list of servers: it keeps no other from being shown.
+fn damaged_row(record: &ServerRecord, damaged: &Failure) -> Value {
+    json!({"id": record.id, "autosync": record.autosync, "error": damaged.to_string()})
 }
 
 fn get_server(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
     let record = server(&journal, required_id(body, "id")?)?;
-    let info = warnings(&stored_settings(&record)?);
-    Ok(Answer::new(server_answer(&journal, &record)?).with_info(info))
+    let settings = stored_settings(&record)?;
+    Ok(Answer::new(server_answer(&journal, &record, &settings)?).with_info(warnings(&settings)))
 }
 
-fn server_answer(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure> {
-    let has_password = journal.has_password(record.id)?;
-    Ok(stored_settings(record)?.answer(record.id, record.autosync, has_password))
+fn server_answer(journal: &Journal, record: &ServerRecord, settings: &Settings) -> Result<Value, Failure> {
+    Ok(settings.answer(record.id, record.autosync, journal.has_password(record.id)?))
 }
 
 fn delete_server(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
@@ -197,13 +214,14 @@ fn get_conflicts(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     Ok(Answer::new(rows))
 }
 
-fn conflict_row(conflict: &ConflictRecord) -> Value {
+fn conflict_row(record: &ConflictRecord) -> Value {
+    let conflict = &record.conflict;
     json!({
-        "id": conflict.id,
-        "serverId": conflict.server_id,
-        "firstTime": conflict.first_time,
-        "lastTime": conflict.last_time,
-        "count": conflict.count,
+        "id": record.id,
+        "serverId": record.server_id,
+        "firstTime": record.first_time,
+        "lastTime": record.last_time,
+        "count": record.count,
         "side": conflict.side,
         "person": conflict.person,
         "userId": conflict.user_id,
@@ -242,22 +260,27 @@ fn get_status(plugin: &Plugin, _: &Value) -> Result<Answer, Failure> {
 }
 
 fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure> {
-    let settings = stored_settings(record)?;
     let people = PeopleQuery { server_id: Some(record.id), limit: 1, ..PeopleQuery::default() };
     let (_, linked) = journal.people(&people)?;
     let last = journal.runs(record.id, 1)?;
     let automatic = record.autosync && record.approved_first_run;
-    Ok(json!({
+    let mut status = json!({
         "id": record.id,
-        "provider": settings.ldap_type,
-        "server": settings.server_name,
         "autosync": record.autosync,
         "syncedEmployees": linked,
         "lastRun": last.first().map(run_row),
-        "nextRun": automatic.then_some(record.next_run),
+        "nextRun": automatic.then(|| runs::next_run(record)),
         "waitsForFirstRun": !record.approved_first_run,
         "heldRun": null,
-    }))
+    });
+    match stored_settings(record) {
+        Ok(settings) => {
+            status["provider"] = json!(settings.ldap_type);
+            status["server"] = settings.server_name.into();
+        }
+        Err(damaged) => status["error"] = damaged.to_string().into(),
+    }
+    Ok(status)
 }
 
 fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
@@ -280,10 +303,10 @@ fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
         .iter()
         .map(|link| {
             json!({
-                "name": link.pbx[Field::Name],
-                "number": link.pbx[Field::Number],
-                "mobile": link.pbx[Field::Mobile],
-                "email": link.pbx[Field::Email],
+                "name": link.shown[Field::Name],
+                "number": link.shown[Field::Number],
+                "mobile": link.shown[Field::Mobile],
+                "email": link.shown[Field::Email],
                 "userId": link.user_id,
                 "directoryId": link.key.as_str(),
                 "serverId": link.server_id,
@@ -377,5 +400,116 @@ fn cancel_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
         Ok(Answer::new(json!({"runId": run.id})).with_info(["the run stops after the present batch".to_owned()]))
     } else {
         Err(Failure::new(LDAP_SYNC_REFUSED, format!("run {} has ended already", run.id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Callbacks, silent};
+    use crate::settings::HIDDEN_PASSWORD;
+
+    struct Module {
+        _dir: tempfile::TempDir,
+        plugin: Plugin,
+    }
+
+    impl Module {
+        fn new() -> Module {
+            let dir = tempfile::tempdir().unwrap();
+            let place = |name: &str| dir.path().join(name);
+            let config = json!({"moduleDir": dir.path(), "pbxDatabase": place("none.db"), "mediaDir": place("media")});
+            let plugin = Plugin::open(&config, Callbacks::new(silent())).unwrap();
+            plugin.install().unwrap();
+            Module { _dir: dir, plugin }
+        }
+
+        /// Saves a server with a password; nobody listens at its address.
+        fn server(&self) -> i64 {
+            let body = json!({
+                "ldapType": "OpenLDAP", "serverName": "127.0.0.1", "serverPort": 1, "security": "none",
+                "administrativeLogin": "cn=pbx", "administrativePassword": "secret", "baseDN": "dc=example",
+            });
+            self.plugin.config_save(&body).unwrap().data["id"].as_i64().unwrap()
+        }
+
+        fn damage(&self, id: i64) {
+            self.plugin.journal().unwrap().save_server(Some(id), "{not JSON", false, None, "").unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn assert_asks_for_the_password(answer: Result<Answer, Failure>) {
+        let failure = answer.unwrap_err();
+        assert_eq!(failure.status as i32, LDAP_SYNC_INVALID_ARGUMENT as i32);
+        let text = "administrativePassword: enter the password again: the server's address has changed";
+        assert_eq!(failure.to_string(), text);
+    }
+
+    #[test]
+    fn the_stored_password_goes_to_no_other_address() {
+        let module = Module::new();
+        let id = module.server();
+        let moved = [json!({"serverName": "127.0.0.2"}), json!({"serverPort": 2}), json!({"security": "starttls"})];
+        for action in ["test-connection", "get-available-ldap-users"] {
+            for change in &moved {
+                let mut body = change.clone();
+                body["id"] = id.into();
+                assert_asks_for_the_password(serve(&module.plugin, action, &body));
+                body["administrativePassword"] = HIDDEN_PASSWORD.into();
+                assert_asks_for_the_password(serve(&module.plugin, action, &body));
+            }
+        }
+        // At its own address, or with a password of its own, the attempt is made.
+        let own = json!({"id": id, "serverName": "127.0.0.1", "baseDN": "dc=other"});
+        let other = json!({"id": id, "serverPort": 2, "administrativePassword": "another"});
+        for body in [own, other] {
+            let failure = serve(&module.plugin, "test-connection", &body).unwrap_err();
+            assert_eq!(failure.status as i32, LDAP_SYNC_DIRECTORY as i32, "{failure}");
+        }
+    }
+
+    #[test]
+    fn saving_another_address_keeps_the_password_and_says_so() {
+        let module = Module::new();
+        let id = module.server();
+        let told = |body: Value| {
+            let info = module.plugin.config_save(&body).unwrap().info;
+            info.iter().any(|text| text.contains("stored password"))
+        };
+        assert!(!told(json!({"id": id, "baseDN": "dc=other"})));
+        assert!(told(json!({"id": id, "serverName": "127.0.0.3"})));
+        assert!(!told(json!({"id": id, "serverName": "127.0.0.4", "administrativePassword": "another"})));
+        assert!(module.plugin.journal().unwrap().has_password(id).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_server_hides_no_other() {
+        let module = Module::new();
+        let (damaged, sound) = (module.server(), module.server());
+        module.damage(damaged);
+        let servers = get_servers(&module.plugin, &Value::Null).unwrap().data;
+        let status = get_status(&module.plugin, &Value::Null).unwrap().data;
+        for rows in [&servers, &status["servers"]] {
+            assert_eq!((&rows[0]["id"], &rows[1]["id"]), (&json!(damaged), &json!(sound)));
+            assert!(rows[0]["error"].as_str().unwrap().contains("save them again"), "{rows}");
+            assert!(rows[1]["error"].is_null());
+        }
+        assert_eq!(status["servers"][1]["server"], "127.0.0.1");
+    }
+
+    #[test]
+    fn a_damaged_server_is_mended_by_saving_it_again() {
+        let module = Module::new();
+        let id = module.server();
+        module.damage(id);
+        let body = json!({
+            "id": id, "ldapType": "OpenLDAP", "serverName": "127.0.0.1", "security": "none",
+            "administrativeLogin": "cn=pbx", "baseDN": "dc=new",
+        });
+        let answer = module.plugin.config_save(&body).unwrap();
+        assert!(answer.info.iter().any(|text| text.contains("could not be read")), "{:?}", answer.info);
+        let server = get_server(&module.plugin, &json!({"id": id})).unwrap().data;
+        assert_eq!((&server["baseDN"], &server["administrativePassword"]), (&json!("dc=new"), &json!(HIDDEN_PASSWORD)));
     }
 }

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use log::error;
 use plugin_abi::status::ldap_sync_status::{self as Status, *};
@@ -91,6 +91,8 @@ struct Handle {
     plugin: Plugin,
     host: Callbacks,
     poisoned: AtomicBool,
+    /// Held for reading by every call, so that `close` returns only when the host's context is no longer needed.
+    calls: RwLock<()>,
 }
 
 /// The open handles. The pointer the host holds is a number in here and never followed, so that a handle closed
@@ -115,6 +117,7 @@ pub(crate) fn call(
             "an earlier call of this handle ended in an internal error: close it and open a new one",
         )),
         Some(handle) => with_host(&handle.host, || {
+            let _call = handle.calls.read().unwrap_or_else(PoisonError::into_inner);
             catch_unwind(AssertUnwindSafe(|| body(&handle.plugin))).unwrap_or_else(|panic| {
                 handle.poisoned.store(true, Ordering::SeqCst);
                 Err(internal_error(&*panic))
@@ -156,7 +159,7 @@ pub(crate) unsafe fn open(host: *const ldap_sync_host, config: Input, out: *mut 
     });
     match opened {
         Ok(plugin) => {
-            let handle = register(Handle { plugin, host, poisoned: AtomicBool::new(false) });
+            let handle = register(Handle { plugin, host, poisoned: AtomicBool::new(false), calls: RwLock::new(()) });
             // SAFETY: as above.
             unsafe { out.write(handle) };
             LDAP_SYNC_OK as i32
@@ -169,6 +172,7 @@ pub(crate) unsafe fn open(host: *const ldap_sync_host, config: Input, out: *mut 
 pub(crate) fn close(module: *mut ldap_sync_module) {
     let handle = handles().remove(&module.addr());
     if let Some(handle) = handle {
+        drop(handle.calls.write().unwrap_or_else(PoisonError::into_inner));
         let host = handle.host.clone();
         let dropped = with_host(&host, || catch_unwind(AssertUnwindSafe(|| drop(handle))));
         if let Err(panic) = dropped {
@@ -202,10 +206,11 @@ unsafe fn read_host(host: *const ldap_sync_host) -> Result<ldap_sync_host, Statu
 }
 
 fn register(handle: Handle) -> *mut ldap_sync_module {
-    let mut handles = handles();
-    // Never 0, never one that was given before as long as it is open; steps of 16 look like addresses.
-    let number = handles.last_key_value().map_or(0x1000, |(last, _)| last + 16);
-    handles.insert(number, Arc::new(handle));
+    // Never 0 and never one that was given before, so that closing an old handle again cannot end a new one; steps of
+    // 16 look like addresses.
+    static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
+    let number = NEXT.fetch_add(16, Ordering::Relaxed);
+    handles().insert(number, Arc::new(handle));
     std::ptr::without_provenance_mut(number)
 }
 
@@ -222,21 +227,8 @@ fn internal_error(panic: &(dyn Any + Send)) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::silent;
     use std::ptr::null_mut;
-
-    fn silent_host() -> ldap_sync_host {
-        ldap_sync_host {
-            abi_version: LDAP_SYNC_ABI_VERSION,
-            size: size_of::<ldap_sync_host>() as u32,
-            context: null_mut(),
-            log: None,
-            announce: None,
-            progress: None,
-            begin_write: None,
-            end_write: None,
-            now: None,
-        }
-    }
 
     unsafe extern "C" fn collect(context: *mut c_void, text: *const c_char, length: usize) {
         // SAFETY: the tests pass a Vec<String> and the boundary lends `length` bytes.
@@ -251,7 +243,7 @@ mod tests {
             format!(r#"{{"moduleDir": {0:?}, "pbxDatabase": {0:?}, "mediaDir": {0:?}}}"#, dir.to_string_lossy());
         let mut handle = null_mut();
         // SAFETY: valid pointers for the length of the call.
-        let status = unsafe { open(&silent_host(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };
+        let status = unsafe { open(&silent(), Input::new(config.as_ptr().cast(), config.len()), &mut handle) };
         assert_eq!(status, 0);
         handle
     }
@@ -268,6 +260,42 @@ mod tests {
         assert_eq!(call(handle, Reply::new(Some(collect), context), |_| Ok(Answer::default())), 1);
         assert_eq!(answers.len(), 3);
         assert!(answers.iter().all(|answer| answer.contains(r#""result":false"#) && !answer.contains("marker")));
+    }
+
+    #[test]
+    fn the_number_of_a_closed_handle_is_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = opened(dir.path());
+        close(first);
+        let second = opened(dir.path());
+        close(first);
+        assert_eq!(call(second, Reply::new(None, null_mut()), |_| Ok(Answer::default())), 0);
+        close(second);
+    }
+
+    #[test]
+    fn closing_waits_for_a_call_that_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = opened(dir.path()).addr();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (finish, finishes) = std::sync::mpsc::channel::<()>();
+        let caller = std::thread::spawn(move || {
+            call(std::ptr::without_provenance_mut(handle), Reply::new(None, null_mut()), |_| {
+                begun.send(()).unwrap();
+                finishes.recv().unwrap();
+                Ok(Answer::default())
+            })
+        });
+        begins.recv().unwrap();
+        let (closed, closes) = std::sync::mpsc::channel();
+        let closer = std::thread::spawn(move || {
+            close(std::ptr::without_provenance_mut(handle));
+            closed.send(()).unwrap();
+        });
+        assert!(closes.recv_timeout(std::time::Duration::from_millis(100)).is_err(), "close did not wait");
+        finish.send(()).unwrap();
+        assert_eq!(caller.join().unwrap(), 0);
+        closer.join().unwrap();
     }
 
     #[test]

@@ -49,6 +49,10 @@ impl Host for Callbacks {
             .is_some_and(|announce| unsafe { announce(self.context(), events.as_ptr().cast(), events.len()) } == 0)
     }
 
+    fn announces(&self) -> bool {
+        self.0.announce.is_some()
+    }
+
     fn progress(&self, json: &str) {
         if let Some(progress) = self.0.progress {
             // SAFETY: as in `log`.
@@ -128,4 +132,20 @@ impl Log for HostLog {
     }
 
     fn flush(&self) {}
+}
+
+/// A host without any callback.
+#[cfg(test)]
+pub(crate) fn silent() -> ldap_sync_host {
+    ldap_sync_host {
+        abi_version: plugin_abi::LDAP_SYNC_ABI_VERSION,
+        size: size_of::<ldap_sync_host>() as u32,
+        context: std::ptr::null_mut(),
+        log: None,
+        announce: None,
+        progress: None,
+        begin_write: None,
+        end_write: None,
+        now: None,
+    }
 }

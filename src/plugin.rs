@@ -12,7 +12,7 @@ use sync_core::journal::{Journal, Paths, RunLock};
 
 use crate::answer::{Answer, Failure};
 use crate::host::Callbacks;
-use crate::settings::{Form, Settings};
+use crate::settings::Form;
 use crate::{REVISION, VERSION, actions, runs};
 
 /// Where things are, as the host says at open.
@@ -31,7 +31,7 @@ pub(crate) struct Places {
 pub(crate) struct Plugin {
     pub(crate) places: Places,
     pub(crate) host: Callbacks,
-    told_unguarded: AtomicBool,
+    told_missing: AtomicBool,
 }
 
 impl Plugin {
@@ -39,7 +39,7 @@ impl Plugin {
         let places = Places::deserialize(config)
             .map_err(|error| Failure::argument(format!("moduleDir, pbxDatabase and mediaDir are expected: {error}")))?;
         info!("module {VERSION} ({REVISION}) opened in {}", places.module_dir.display());
-        Ok(Plugin { places, host, told_unguarded: AtomicBool::new(false) })
+        Ok(Plugin { places, host, told_missing: AtomicBool::new(false) })
     }
 
     /// Opens the module's database.
@@ -55,10 +55,19 @@ impl Plugin {
         })
     }
 
-    /// Tells once that nothing keeps the PBX's own saves and ours apart.
-    pub(crate) fn warn_unguarded(&self) {
-        if !self.host.guards_writes() && !self.told_unguarded.swap(true, Ordering::SeqCst) {
+    /// Tells once what is missing without the callbacks that the host did not give.
+    pub(crate) fn warn_of_missing_callbacks(&self) {
+        if self.told_missing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if !self.host.guards_writes() {
             warn!("the host gave no write mutex: beside a running PBX its own saves can fail while this module writes");
+        }
+        if !self.host.announces() {
+            warn!(
+                "the host gave no way to announce changes: the PBX goes on with what it knew until a host that can \
+                 announce them takes over"
+            );
         }
     }
 
@@ -91,10 +100,10 @@ impl Plugin {
             Some(id) => Some(actions::server(&journal, id)?),
             None => None,
         };
-        let kept = stored.as_ref().map(|record| Settings::from_stored(&record.settings)).transpose();
-        let kept = kept
-            .map_err(|error| Failure::new(LDAP_SYNC_DATABASE, format!("the stored settings are damaged: {error}")))?;
-        let form = Form::read(body, kept).map_err(|errors| Failure::fields(errors, Vec::new()))?;
+        let kept = stored.as_ref().map(actions::stored_settings);
+        let damaged = kept.as_ref().is_some_and(Result::is_err);
+        let kept = kept.and_then(Result::ok);
+        let form = Form::read(body, kept.clone()).map_err(|errors| Failure::fields(errors, Vec::new()))?;
         let unknown = actions::unknown_keys(&form.unknown);
         let password = match &form.password {
             Some(password) => Some(password.clone()),
@@ -108,22 +117,27 @@ impl Plugin {
         }
         let autosync = form.autosync.unwrap_or(stored.as_ref().is_some_and(|record| record.autosync));
         let text = serde_json::to_string(&form.settings).unwrap_or_default();
-        let id = journal.save_server(form.id, &text, autosync, form.password.as_ref())?;
         let fingerprint = form.settings.fingerprint();
+        let saved = journal.save_server(form.id, &text, autosync, form.password.as_ref(), &fingerprint)?;
         let mut info = unknown;
-        if let Some(before) =
-            stored.filter(|record| !record.fingerprint.is_empty() && record.fingerprint != fingerprint)
-            && journal.forget_bases(before.id)? > 0
-        {
+        if damaged {
+            info.push("the stored settings could not be read: what the form did not say has its default".to_owned());
+        }
+        if has_password && form.password.is_none() && kept.is_some_and(|kept| !kept.same_address(&form.settings)) {
+            info.push(
+                "the server's address has changed and the stored password was kept: the next run sends it to the new one"
+                    .to_owned(),
+            );
+        }
+        if saved.bases_forgotten > 0 {
             info.push(
                 "where or how people are read has changed: the next run compares both sides anew, reports differences \
                  and has to be started by hand"
                     .to_owned(),
             );
         }
-        journal.set_fingerprint(id, &fingerprint)?;
         info.extend(actions::warnings(&form.settings));
-        Ok(Answer::new(form.settings.answer(id, autosync, has_password)).with_info(info))
+        Ok(Answer::new(form.settings.answer(saved.id, autosync, has_password)).with_info(info))
     }
 
     pub(crate) fn models_changed(&self, body: &Value) -> Result<Answer, Failure> {

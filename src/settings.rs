@@ -14,10 +14,15 @@ use sync_core::plan::Policy;
 pub(crate) const HIDDEN_PASSWORD: &str = "xxxxxxxx";
 /// Shortest time between two automatic runs, in seconds.
 const SHORTEST_INTERVAL: u64 = 30;
+/// Longest time between two automatic runs, in seconds: 30 days.
+const LONGEST_INTERVAL: u64 = 30 * 24 * 60 * 60;
+/// Time between two automatic runs of a new server, in seconds.
+pub(crate) const DEFAULT_INTERVAL: u64 = 300;
 
-/// The settings of one server as `config_save` takes them and `get-server` answers them.
+/// The settings of one server as `config_save` takes them and `get-server` answers them. A setting that a stored server
+/// does not have yet has its default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Settings {
     pub(crate) ldap_type: Vendor,
     pub(crate) server_name: String,
@@ -69,6 +74,12 @@ const ATTRIBUTES: [(&str, Option<Field>); 7] = [
     ("userPasswordAttribute", None),
 ];
 
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::preset(Vendor::ActiveDirectory)
+    }
+}
+
 impl Settings {
     /// What a new server of a type begins with.
     pub(crate) fn preset(vendor: Vendor) -> Settings {
@@ -108,13 +119,19 @@ impl Settings {
             number_to: None,
             forward_to_mobile: true,
             pool_when_taken: false,
-            sync_interval: 300,
+            sync_interval: DEFAULT_INTERVAL,
         }
     }
 
     /// Reads settings kept earlier.
     pub(crate) fn from_stored(text: &str) -> Result<Settings, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// Whether both mean the same server, reached the same way: what a stored password was entered for.
+    pub(crate) fn same_address(&self, other: &Settings) -> bool {
+        let address = |settings: &Settings| (settings.server_name.clone(), settings.server_port, settings.security);
+        address(self) == address(other)
     }
 
     fn attribute(&self, key: &str) -> &str {
@@ -157,10 +174,11 @@ impl Settings {
         }
     }
 
-    /// The settings as the plan wants them.
-    pub(crate) fn policy(&self, server_id: i64) -> Policy {
+    /// The settings as the plan wants them. `fingerprint` is the one stored with them, empty for a preview.
+    pub(crate) fn policy(&self, server_id: i64, fingerprint: &str) -> Policy {
         Policy {
             server_id,
+            fingerprint: fingerprint.to_owned(),
             region: self.default_region.clone(),
             attributes: self.mapped(),
             write_back: self.update_attributes,
@@ -428,8 +446,8 @@ fn check(settings: &Settings, errors: &mut FieldErrors) {
     if !settings.default_region.is_empty() && !PhoneRules::knows_region(&settings.default_region) {
         refuse("defaultRegion", "a country as two letters is expected, for example RU or DE");
     }
-    if settings.sync_interval < SHORTEST_INTERVAL {
-        refuse("syncInterval", "at least 30 seconds are needed between two automatic runs");
+    if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&settings.sync_interval) {
+        refuse("syncInterval", "from 30 seconds to 30 days (2592000 seconds) may lie between two automatic runs");
     }
     for (field, number) in [("numberFrom", settings.number_from), ("numberTo", settings.number_to)] {
         if number.is_some_and(|number| !(10..=99_999_999).contains(&number)) {
@@ -506,6 +524,9 @@ mod tests {
         assert_eq!(errors(json!({"attributes": {"userNameAttribute": ""}})), ["userNameAttribute"]);
         assert_eq!(errors(json!({"defaultRegion": "Russia"})), ["defaultRegion"]);
         assert_eq!(errors(json!({"numberFrom": 300, "numberTo": 200})), ["numberTo"]);
+        assert_eq!(errors(json!({"syncInterval": 29})), ["syncInterval"]);
+        assert_eq!(errors(json!({"syncInterval": 2_592_001})), ["syncInterval"]);
+        assert_eq!(errors(json!({"syncInterval": 2_592_000})), [""; 0]);
         assert_eq!(errors(json!({"pinnedCertificate": "abc"})), ["pinnedCertificate"]);
         assert_eq!(errors(json!({"id": "one"})), ["id"]);
         assert_eq!(errors(json!([])), [""]);
@@ -517,6 +538,24 @@ mod tests {
         let colons: Vec<String> = std::iter::repeat_n("AB".to_owned(), 32).collect();
         assert_eq!(parse_pin(&pin), parse_pin(&colons.join(":")));
         assert_eq!(parse_pin(""), Ok(None));
+    }
+
+    #[test]
+    fn stored_settings_may_lack_what_a_later_version_added() {
+        let text = r#"{"ldapType": "OpenLDAP", "serverName": "ldap.example.test", "serverPort": 389, "unheardOf": 1}"#;
+        let settings = Settings::from_stored(text).unwrap();
+        assert_eq!((settings.ldap_type, settings.server_port), (Vendor::OpenLdap, 389));
+        assert_eq!((settings.sync_interval, settings.verify_certificate), (DEFAULT_INTERVAL, true));
+        assert!(Settings::from_stored("{\"serverPort\": \"many\"}").is_err());
+    }
+
+    #[test]
+    fn the_address_is_host_port_and_security() {
+        let one = Settings::preset(Vendor::OpenLdap);
+        assert!(one.same_address(&Settings { base_dn: "dc=example".into(), ..one.clone() }));
+        assert!(!one.same_address(&Settings { server_name: "elsewhere".into(), ..one.clone() }));
+        assert!(!one.same_address(&Settings { server_port: 6360, ..one.clone() }));
+        assert!(!one.same_address(&Settings { security: Security::None, ..one.clone() }));
     }
 
     #[test]

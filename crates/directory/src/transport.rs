@@ -42,9 +42,9 @@ pub(crate) async fn reach(settings: &ServerSettings, host: &str) -> Result<TcpSt
     };
     let mut last = format!("the name \"{host}\" has no address");
     for address in addresses {
+        check_plain(settings, &endpoint, address)?;
         match tokio::time::timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                check_plain(settings, &endpoint, address)?;
                 // Small requests must not wait for each other; a failure costs only time.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);

@@ -157,8 +157,7 @@ fn describe(side: Side, field: Field, changed: usize, cleared: usize, limit: usi
     };
     let count = changed + cleared;
     let name = field.name();
-    let reason =
-        format!("{count} people would have their {name} {verb} {place} at once; more than {limit} wait for approval");
+    let reason = format!("{count} people would have their {name} {verb} {place} at once; more than {limit} are held");
     Hold { what, count, limit, reason }
 }
 

@@ -12,7 +12,7 @@ const FORBIDDEN: [&str; 8] = ["000", "101", "102", "103", "104", "112", "911", "
 pub struct Numbering {
     /// First number of the pool; `None` takes the default.
     pub from: Option<u64>,
-    /// Last number of the pool; `None` takes the default.
+    /// Last number of the pool; `None` takes the default, see [`Numbering::pool`].
     pub to: Option<u64>,
     /// Digits of an internal number (`PBXInternalExtensionLength`).
     pub length: u32,
@@ -59,7 +59,7 @@ impl Numbering {
     }
 
     /// The pool: first and last number. The default goes from the larger of 200 and the smallest employee number of
-    /// full length up to the largest number of that length.
+    /// full length up to the largest number of that length, or of the first number's length where that is longer.
     pub fn pool<'a>(&self, employee_numbers: impl Iterator<Item = &'a str>) -> (u64, u64) {
         let length = self.length.clamp(1, 8) as usize;
         let smallest = employee_numbers
@@ -67,7 +67,8 @@ impl Numbering {
             .filter_map(|number| number.parse::<u64>().ok())
             .min();
         let from = self.from.unwrap_or_else(|| smallest.unwrap_or(0).max(200));
-        let to = self.to.unwrap_or_else(|| 10_u64.pow(length as u32) - 1);
+        let digits = self.from.map_or(length, |from| length.max(from.to_string().len()));
+        let to = self.to.unwrap_or_else(|| 10_u64.saturating_pow(digits as u32) - 1);
         (from, to)
     }
 }
@@ -146,6 +147,16 @@ mod tests {
         check(4, "201 202", "", "", "200 203");
         check(4, "1000 201", "", "", "1001");
         check(3, "201", "", "202 203", "204 205");
+    }
+
+    #[test]
+    fn the_pool_has_an_end_behind_its_beginning() {
+        let pool = |from, to| Numbering { from, to, length: 3, ..Numbering::default() }.pool(["201"].into_iter());
+        assert_eq!(pool(None, None), (201, 999));
+        assert_eq!(pool(Some(50), None), (50, 999));
+        assert_eq!(pool(Some(1000), None), (1000, 9999));
+        assert_eq!(pool(Some(20_000), None), (20_000, 99_999));
+        assert_eq!(pool(Some(1000), Some(1010)), (1000, 1010));
     }
 
     #[test]

@@ -22,6 +22,8 @@ const MANY: usize = 5;
 pub struct Policy {
     /// The server.
     pub server_id: i64,
+    /// Fingerprint of the settings that the links' bases depend on, as the journal keeps it with the server.
+    pub fingerprint: String,
     /// Region (ISO 3166-1 alpha-2) of telephone numbers without a country code; empty follows the PBX's language.
     pub region: String,
     /// Fields with a mapped attribute, and the attribute's name.

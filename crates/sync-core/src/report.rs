@@ -90,7 +90,7 @@ fn has_conflict(person: &PersonPlan, outcome: Option<&PersonOutcome>) -> bool {
     !person.conflicts.is_empty() || outcome.is_some_and(|outcome| !outcome.conflicts.is_empty())
 }
 
-/// The sentence for the administrator. Names are given where a group has five people or fewer.
+/// The sentence for the administrator.
 pub fn summary(plan: &Plan, outcomes: &[PersonOutcome], holds: &[Hold]) -> String {
     let counts = count(plan, outcomes);
     let updated = counts.adopt + counts.update;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use sync_core::journal::{
-    ChangeRecord, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, PeopleQuery, PeopleSort,
-    RUNS_KEPT, SettleBatch,
+    ChangeRecord, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, OUTBOX_UNMERGED, PeopleQuery,
+    PeopleSort, RUNS_KEPT, SettleBatch,
 };
 use sync_core::person::{DirectoryKey, Field, Values};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ struct Module {
 fn module() -> Module {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut journal = Journal::install(dir.path()).expect("an installed module");
-    let server = journal.save_server(None, "{}", false, None).expect("a server");
+    let server = journal.save_server(None, "{}", false, None, "").expect("a server").id;
     Module { dir, journal, server }
 }
 
@@ -82,6 +82,7 @@ fn link(server_id: i64, user_id: i64, name: &str, number: &str) -> Link {
         change_mark: "20260101000000.000000Z#000000#000#000000".to_owned(),
         directory: values(name, number),
         pbx: values(name, number),
+        shown: values(name, number),
         state: LinkState::Active,
         since: NOW + user_id,
         created_by_sync: user_id % 2 == 0,
@@ -93,10 +94,9 @@ fn link(server_id: i64, user_id: i64, name: &str, number: &str) -> Link {
 #[test]
 fn a_server_is_noted_switched_and_deleted_with_what_hangs_on_it() {
     let mut m = module();
-    let other = m.journal.save_server(None, "{\"host\":\"b\"}", true, None).unwrap();
-    m.journal.set_fingerprint(other, "abc").unwrap();
-    m.journal.note_run(other, NOW, NOW + 1, true).unwrap();
-    m.journal.note_run(other, NOW + 2, NOW + 3, false).unwrap();
+    let other = m.journal.save_server(None, "{\"host\":\"b\"}", true, None, "abc").unwrap().id;
+    assert!(m.journal.approve_first_run(other, "abc").unwrap());
+    m.journal.note_run(other, NOW + 2, NOW + 3).unwrap();
     assert!(m.journal.set_autosync(other, false).unwrap());
     assert!(!m.journal.set_autosync(99, false).unwrap());
     let server = m.journal.server(other).unwrap().unwrap();
@@ -122,8 +122,73 @@ fn a_server_is_noted_switched_and_deleted_with_what_hangs_on_it() {
     assert!(!m.journal.delete_server(other).unwrap());
     let counts = ["servers", "links", "intents", "conflicts", "runs", "run_changes", "outbox"].map(|t| m.count(t));
     assert_eq!(counts, [1, 1, 0, 0, 0, 0, 1], "the other server's link and the announcement stay");
-    let next = m.journal.save_server(None, "{}", false, None).unwrap();
+    let next = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
     assert!(next > other, "an id is never given again");
+}
+
+#[test]
+fn saving_another_mapping_forgets_the_bases_at_once() {
+    let mut m = module();
+    let save = |m: &mut Module, fingerprint: &str| {
+        let saved = m.journal.save_server(Some(m.server), "{}", true, None, fingerprint).unwrap();
+        assert_eq!(saved.id, m.server);
+        saved.bases_forgotten
+    };
+    let approved = |m: &Module| m.journal.server(m.server).unwrap().unwrap().approved_first_run;
+    save(&mut m, "old");
+    m.store(vec![link(m.server, 1, "Ann", "201"), link(m.server, 2, "Bob", "202")]);
+    assert!(m.journal.approve_first_run(m.server, "old").unwrap());
+    assert_eq!((save(&mut m, "old"), approved(&m)), (0, true));
+    assert!(m.links().iter().all(Link::has_base));
+
+    assert_eq!((save(&mut m, "new"), approved(&m)), (2, false));
+    assert!(!m.links().iter().any(Link::has_base));
+    assert_eq!(m.journal.server(m.server).unwrap().unwrap().fingerprint, "new");
+}
+
+#[test]
+fn a_run_with_the_older_mapping_neither_brings_its_bases_back_nor_approves() {
+    let mut m = module();
+    let settle = |m: &mut Module, user: i64, fingerprint: &str| {
+        let links = vec![link(m.server, user, "Ann", "201")];
+        let fingerprint = Some(fingerprint.to_owned());
+        m.journal.settle(&SettleBatch { links, fingerprint, ..SettleBatch::default() }).unwrap();
+    };
+    m.journal.save_server(Some(m.server), "{}", true, None, "old").unwrap();
+    settle(&mut m, 1, "old");
+    // The page saves another mapping while the run goes on.
+    Journal::open(m.dir.path()).unwrap().save_server(Some(m.server), "{}", true, None, "new").unwrap();
+    settle(&mut m, 1, "old");
+    settle(&mut m, 2, "old");
+    let links = m.links();
+    assert_eq!(links.iter().map(|link| (link.user_id, link.has_base())).collect::<Vec<_>>(), [(1, false), (2, false)]);
+    assert!(links.iter().all(|link| link.change_mark.is_empty() && link.shown == values("Ann", "201")));
+    assert!(!m.journal.approve_first_run(m.server, "old").unwrap());
+    assert!(!m.journal.server(m.server).unwrap().unwrap().approved_first_run);
+
+    settle(&mut m, 1, "new");
+    assert!(m.links()[0].has_base());
+    assert!(m.journal.approve_first_run(m.server, "new").unwrap());
+}
+
+#[test]
+fn another_region_forgets_the_bases_of_mobiles_alone() {
+    let mut m = module();
+    let other = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
+    assert_eq!(m.journal.note_region(m.server, "RU").unwrap(), 0);
+    m.store(vec![link(m.server, 1, "Ann", "201"), link(other, 2, "Bob", "202")]);
+    assert_eq!(m.journal.note_region(m.server, "RU").unwrap(), 0);
+    assert_eq!(m.journal.region(m.server).unwrap(), "RU");
+    let before = m.links().remove(0);
+
+    assert_eq!(m.journal.note_region(m.server, "").unwrap(), 1);
+    let mut wanted = before.clone();
+    wanted.forget_base(Field::Mobile);
+    assert_eq!(m.links(), [wanted]);
+    assert_eq!(before.shown[Field::Mobile], m.links()[0].shown[Field::Mobile]);
+    assert_eq!(m.journal.links(other).unwrap()[0].pbx, values("Bob", "202"));
+    assert_eq!(m.journal.region(m.server).unwrap(), "");
+    assert_eq!(m.journal.region(99).unwrap(), "");
 }
 
 // Links
@@ -139,7 +204,7 @@ fn a_link_comes_back_as_it_was_stored() {
     wanted.id = m.links()[0].id;
     assert_eq!(m.links(), [wanted.clone()]);
 
-    wanted.pbx[Field::Number] = "305".to_owned();
+    wanted.shown[Field::Number] = "305".to_owned();
     wanted.state = LinkState::Absent;
     m.store(vec![Link { id: 0, ..wanted.clone() }]);
     assert_eq!(m.links(), [wanted.clone()], "the same row, whatever the id said");
@@ -156,21 +221,43 @@ fn a_link_comes_back_as_it_was_stored() {
 fn forgotten_bases_are_no_bases_but_still_shown() {
     let mut m = module();
     m.store(vec![link(m.server, 1, "Ann", "201")]);
-    m.journal.note_run(m.server, NOW, NOW, true).unwrap();
+    assert!(m.journal.approve_first_run(m.server, "").unwrap());
     assert_eq!(m.journal.forget_bases(m.server).unwrap(), 1);
     assert!(!m.journal.server(m.server).unwrap().unwrap().approved_first_run);
 
     let forgotten = m.links().remove(0);
     assert_eq!((&forgotten.pbx, &forgotten.directory), (&Values::default(), &Values::default()));
+    assert!(!forgotten.has_base());
     assert_eq!((forgotten.change_mark.as_str(), forgotten.user_id), ("", 1));
     // Stored again without a base, because the person is gone: still shown by name.
-    m.store(vec![Link { state: LinkState::Absent, ..forgotten }]);
-    let (people, _) = m.journal.people(&everyone()).unwrap();
-    assert_eq!((people[0].pbx[Field::Name].as_str(), people[0].state), ("Ann", LinkState::Absent));
-    assert_eq!(m.links()[0].pbx, Values::default());
+    m.store(vec![Link { state: LinkState::Absent, ..forgotten.clone() }]);
+    assert_eq!(m.links()[0].shown, values("Ann", "201"));
+    check(&m, PeopleQuery { search: "ann".to_owned(), ..everyone() }, &[1]);
 
-    m.store(vec![link(m.server, 1, "Anna", "201")]);
-    assert_eq!(m.links()[0].pbx, values("Anna", "201"));
+    // Compared anew with the name in conflict: the other fields have a base, and the person is shown as before.
+    let mut compared = Link { pbx: values("", "201"), directory: values("", "201"), ..forgotten };
+    m.store(vec![compared.clone()]);
+    compared.id = m.links()[0].id;
+    assert!(compared.has_base());
+    assert_eq!(m.links(), [compared]);
+    let (people, _) = m.journal.people(&everyone()).unwrap();
+    assert_eq!(people[0].shown, values("Ann", "201"));
+    assert_eq!(people[0].pbx[Field::Name], "");
+
+    // Renamed on the PBX while the bases stay behind: shown, found and sorted by the name of today.
+    m.store(vec![
+        Link { shown: values("Zoe", "201"), ..link(m.server, 1, "Ann", "201") },
+        link(m.server, 2, "Bob", "202"),
+    ]);
+    check(&m, PeopleQuery { search: "zoe".to_owned(), ..everyone() }, &[1]);
+    check(&m, everyone(), &[2, 1]);
+}
+
+#[test]
+fn a_link_that_nobody_has_seen_is_shown_by_its_base() {
+    let mut m = module();
+    m.store(vec![Link { shown: Values::default(), ..link(m.server, 1, "Ann", "201") }]);
+    assert_eq!(m.links()[0].shown, values("Ann", "201"));
 }
 
 #[test]
@@ -232,6 +319,7 @@ fn settling_is_all_or_nothing() {
             outcome: "written".to_owned(),
             replaced_json: "[]".to_owned(),
         }],
+        fingerprint: None,
     };
     // The last thing stored fails, so nothing of the batch may stay.
     let mut bad = good.clone();
@@ -260,6 +348,44 @@ fn the_outbox_keeps_its_order_until_delivered() {
     assert_eq!(rest.into_iter().map(|(_, event)| event).collect::<Vec<_>>(), events[2..]);
 }
 
+fn event(record: usize, action: &str, fields: &str) -> String {
+    format!(r#"{{"model":"Users","recordId":"{record}","action":"{action}","changedFields":[{fields}]}}"#)
+}
+
+#[test]
+fn an_outbox_that_nobody_empties_is_bounded_by_the_number_of_records() {
+    let mut m = module();
+    let settle = |m: &mut Module, events: Vec<String>| {
+        m.journal.settle(&SettleBatch { events, ..SettleBatch::default() }).unwrap();
+    };
+    let crowd: Vec<String> = (0..OUTBOX_UNMERGED).map(|n| event(n, "afterSave", r#""email""#)).collect();
+    settle(&mut m, crowd);
+    // Up to here nothing is merged.
+    settle(&mut m, vec![event(7, "afterSave", r#""username""#)]);
+    assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1);
+
+    settle(
+        &mut m,
+        vec![event(7, "afterSave", r#""avatar""#), event(7, "afterDelete", ""), event(8, "afterSave", r#""email""#)],
+    );
+    assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1, "7 twice became once, and its end is another action");
+    let events: Vec<String> = m.journal.outbox(20_000).unwrap().into_iter().map(|(_, event)| event).collect();
+    assert_eq!(
+        events[events.len() - 3..],
+        [
+            event(7, "afterSave", r#""avatar","email","username""#),
+            event(7, "afterDelete", ""),
+            event(8, "afterSave", r#""email""#),
+        ]
+    );
+    assert_eq!(events.iter().filter(|event| event.contains(r#""recordId":"7""#)).count(), 2);
+    // However often the same people change, there is no more of it.
+    for _ in 0..3 {
+        settle(&mut m, (0..50).map(|n| event(n, "afterSave", r#""email""#)).collect());
+    }
+    assert_eq!(m.count("outbox"), OUTBOX_UNMERGED as i64 + 1);
+}
+
 #[test]
 fn a_server_deleted_in_the_middle_of_its_run_loses_no_announcement() {
     let mut m = module();
@@ -273,6 +399,7 @@ fn a_server_deleted_in_the_middle_of_its_run_loses_no_announcement() {
             links: vec![link(m.server, 1, "Ann", "201")],
             events: vec!["{}".to_owned()],
             changes: vec![ChangeRecord { run_id: run, side: "pbx".to_owned(), ..ChangeRecord::default() }],
+            fingerprint: Some(String::new()),
         })
         .unwrap();
     assert_eq!(["outbox", "links", "run_changes", "intents"].map(|t| m.count(t)), [1, 0, 0, 0]);
@@ -305,16 +432,18 @@ fn a_conflict_is_counted_refreshed_and_goes_when_solved() {
     m.journal.replace_conflicts(m.server, &[ann.clone(), bob, ann.clone()], NOW, true).unwrap();
     let conflicts = m.journal.conflicts(Some(m.server)).unwrap();
     assert_eq!(conflicts.len(), 2);
-    assert!(conflicts.iter().all(|c| (c.count, c.first_time, c.last_time) == (1, NOW, NOW) && c.user_id.is_none()));
+    assert!(
+        conflicts.iter().all(|c| (c.count, c.first_time, c.last_time) == (1, NOW, NOW) && c.conflict.user_id.is_none())
+    );
 
     // A run that was not complete removes nothing; the clock has gone back, the time seen last does not.
     let refreshed = conflict("ann", "number", "201 is the queue Support");
     m.journal.replace_conflicts(m.server, &[refreshed], NOW - 5000, false).unwrap();
     let conflicts = m.journal.conflicts(None).unwrap();
     assert_eq!(conflicts.len(), 2);
-    let found = conflicts.iter().find(|c| c.person == "ann").unwrap();
+    let found = conflicts.iter().find(|c| c.conflict.person == "ann").unwrap();
     assert_eq!((found.count, found.first_time, found.last_time), (2, NOW, NOW));
-    assert_eq!(found.reason, "201 is the queue Support");
+    assert_eq!(found.conflict, conflict("ann", "number", "201 is the queue Support"));
     let id = found.id;
 
     m.journal.replace_conflicts(m.server, &[ann], NOW + 1, true).unwrap();
@@ -341,13 +470,13 @@ fn conflicts_differ_by_person_field_side_and_cause() {
     let conflicts = m.journal.conflicts(Some(m.server)).unwrap();
     assert_eq!(conflicts.len(), different.len());
     assert!(conflicts.iter().all(|c| c.count == 2));
-    assert_eq!(conflicts.iter().filter(|c| c.user_id == Some(7)).count(), 1);
+    assert_eq!(conflicts.iter().filter(|c| c.conflict.user_id == Some(7)).count(), 1);
 }
 
 #[test]
 fn conflicts_are_deleted_one_by_one_and_by_server() {
     let mut m = module();
-    let other = m.journal.save_server(None, "{}", false, None).unwrap();
+    let other = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
     let seen = [conflict("ann", "number", "a"), conflict("bob", "number", "b")];
     m.journal.replace_conflicts(m.server, &seen, NOW, true).unwrap();
     m.journal.replace_conflicts(other, &seen, NOW, true).unwrap();
@@ -386,6 +515,17 @@ fn a_run_goes_from_beginning_to_end() {
     let second = m.ended_run(NOW + 1);
     let ids = |limit| m.journal.runs(m.server, limit).unwrap().iter().map(|r| r.id).collect::<Vec<_>>();
     assert_eq!((ids(10), ids(1)), (vec![second, run], vec![second]));
+}
+
+#[test]
+fn a_run_that_could_not_begin_is_the_last_run() {
+    let mut m = module();
+    m.ended_run(NOW);
+    let id = m.journal.note_failed_run(m.server, "tick", NOW + 1, "the PBX's database is missing").unwrap();
+    let last = m.journal.runs(m.server, 1).unwrap().remove(0);
+    assert_eq!((last.id, last.state.as_str(), last.ended), (id, "failed", Some(NOW + 1)));
+    assert_eq!((last.kind.as_str(), last.error.as_str()), ("tick", "the PBX's database is missing"));
+    assert!(matches!(m.journal.note_failed_run(99, "tick", NOW, ""), Err(JournalError::NoServer { id: 99 })));
 }
 
 #[test]
@@ -462,8 +602,11 @@ fn edits_are_bounded_consumed_and_pruned() {
     m.journal.consume_edits(edits[1].0).unwrap();
     assert_eq!(m.journal.edits(1).unwrap()[0].1, "11");
     assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64, "kept for a while");
+    m.journal.prune(NOW + 29 * DAY, 30).unwrap();
+    assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64, "not old enough");
+    m.journal.append_edits(&batch(0, 1), NOW + 2 * DAY).unwrap();
     m.journal.prune(NOW + 31 * DAY, 30).unwrap();
-    assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64 - 2);
+    assert_eq!(m.count("pbx_edits"), 1, "an old hint is of no use, whether a run has seen it or not");
 
     m.journal.append_edits(&batch(0, MAX_EDITS + 1), NOW).unwrap();
     assert_eq!((m.count("pbx_edits"), m.journal.edits(1).unwrap()[0].1.as_str()), (MAX_EDITS as i64, "1"));
@@ -477,7 +620,7 @@ fn everyone() -> PeopleQuery {
 
 fn crowd() -> Module {
     let mut m = module();
-    let other = m.journal.save_server(None, "{}", false, None).expect("a server");
+    let other = m.journal.save_server(None, "{}", false, None, "").expect("a server").id;
     let mut links = vec![
         link(m.server, 1, "Ann_Lee", "1000"),
         link(m.server, 2, "50% Bob", "201"),
@@ -489,8 +632,8 @@ fn crowd() -> Module {
     ];
     links[3].state = LinkState::Disabled;
     links[4].state = LinkState::Absent;
-    links[0].pbx[Field::Email] = "Zed@Example.ORG".to_owned();
-    links[1].pbx[Field::Email] = "yan@example.org".to_owned();
+    links[0].shown[Field::Email] = "Zed@Example.ORG".to_owned();
+    links[1].shown[Field::Email] = "yan@example.org".to_owned();
     m.store(links);
     m
 }
@@ -579,8 +722,8 @@ fn a_hundred_thousand_people() {
     for order in [
         "sort_name, id",
         "sort_number, id",
-        "mobile_pbx, id",
-        "email_pbx COLLATE NOCASE, id",
+        "mobile_shown, id",
+        "email_shown COLLATE NOCASE, id",
         "state, sort_name, id",
         "since, id",
     ] {

@@ -26,7 +26,7 @@ fn installed() -> Module {
 impl Module {
     fn save(&mut self, id: Option<i64>, password: Option<&str>) -> i64 {
         let password = password.map(SecretString::from);
-        self.journal.save_server(id, "{}", false, password.as_ref()).expect("a server is saved")
+        self.journal.save_server(id, "{}", false, password.as_ref(), "").expect("a server is saved").id
     }
 
     fn password(&self, id: i64) -> Option<String> {
@@ -65,7 +65,10 @@ fn a_password_comes_back_and_none_keeps_it() {
     let reopened = Journal::open(module.dir.path()).unwrap();
     assert!(reopened.password(without).unwrap().is_none());
     assert!(matches!(reopened.password(99), Err(JournalError::NoServer { id: 99 })));
-    assert!(matches!(module.journal.save_server(Some(99), "{}", false, None), Err(JournalError::NoServer { id: 99 })));
+    assert!(matches!(
+        module.journal.save_server(Some(99), "{}", false, None, ""),
+        Err(JournalError::NoServer { id: 99 })
+    ));
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn without_its_key_a_password_is_asked_for_again_and_the_rest_works() {
         assert_eq!(again.servers().unwrap().len(), 1);
         assert!(again.set_autosync(id, true).unwrap());
         // Entering the password again is all there is to do.
-        again.save_server(Some(id), "{}", true, Some(&PASSWORD.into())).unwrap();
+        again.save_server(Some(id), "{}", true, Some(&PASSWORD.into()), "").unwrap();
         assert_eq!(module.password(id).as_deref(), Some(PASSWORD), "after: {reason}");
         assert_eq!(fs::read(&key).unwrap().len(), 32);
     }
@@ -147,7 +150,7 @@ fn a_key_that_cannot_be_read_is_never_replaced() {
     fs::create_dir(&key).unwrap();
     let errors = [
         module.journal.password(id).unwrap_err(),
-        module.journal.save_server(Some(id), "{\"new\":1}", false, Some(&"other".into())).unwrap_err(),
+        module.journal.save_server(Some(id), "{\"new\":1}", false, Some(&"other".into()), "").unwrap_err(),
     ];
     for error in errors {
         assert!(matches!(error, JournalError::NotReadable { .. }), "{error}");

@@ -113,7 +113,7 @@ fn tables_of_the_php_module_stay_and_ours_are_added() {
 fn installing_twice_keeps_everything() {
     let module = module();
     let mut journal = Journal::install(module.path()).unwrap();
-    journal.save_server(None, "{}", true, Some(&"one".into())).unwrap();
+    journal.save_server(None, "{}", true, Some(&"one".into()), "").unwrap();
     drop(journal);
     let key = fs::read(module.paths.key()).unwrap();
     let schema = module.schema();
@@ -190,7 +190,7 @@ fn pages_that_are_overwritten_are_noticed() {
     let module = module();
     let mut journal = Journal::install(module.path()).unwrap();
     for _ in 0..200 {
-        journal.save_server(None, &"x".repeat(500), false, None).unwrap();
+        journal.save_server(None, &"x".repeat(500), false, None, "").unwrap();
     }
     drop(journal);
     let mut bytes = fs::read(module.paths.database()).unwrap();
@@ -209,11 +209,11 @@ fn a_database_locked_for_too_long_changes_nothing() {
     let other = module.raw();
     other.execute_batch("BEGIN IMMEDIATE; DELETE FROM numbers_used").unwrap();
     assert!(journal.servers().unwrap().is_empty(), "reading goes on beside a writer");
-    let error = journal.save_server(None, "{}", false, None).unwrap_err();
+    let error = journal.save_server(None, "{}", false, None, "").unwrap_err();
     assert!(matches!(error, JournalError::Locked { .. }), "{error}");
     assert!(error.to_string().contains("db/module.db is locked by another program"), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
-    journal.save_server(None, "{}", false, None).unwrap();
+    journal.save_server(None, "{}", false, None, "").unwrap();
     assert_eq!(journal.servers().unwrap().len(), 1);
 }
 
@@ -255,7 +255,7 @@ fn read_only_directories_are_named_and_still_readable() {
     }
     let module = module();
     let mut journal = Journal::install(module.path()).unwrap();
-    journal.save_server(None, "{}", false, None).unwrap();
+    journal.save_server(None, "{}", false, None, "").unwrap();
     let empty = module.path().join("empty");
     fs::create_dir(&empty).unwrap();
     let program = module.path().join("test-program");
@@ -286,7 +286,7 @@ fn check_read_only(dir: &Path) {
     let paths = Paths::new(dir);
     let mut journal = Journal::open(dir).expect("an installed module opens for reading");
     assert_eq!(journal.servers().expect("servers").len(), 1);
-    let error = journal.save_server(None, "{}", false, None).expect_err("nothing can be written");
+    let error = journal.save_server(None, "{}", false, None, "").expect_err("nothing can be written");
     assert!(matches!(error, JournalError::NotWritable { .. }), "{error}");
     assert!(error.to_string().contains(&format!("cannot write {}", paths.database().display())), "{error}");
     let error = RunLock::try_acquire(&paths.run_lock()).expect_err("no lock file can be made");
@@ -326,7 +326,7 @@ fn several_may_install_at_once() {
             scope.spawn(move || {
                 let mut journal = Journal::install(dir)?;
                 let password = format!("password-{n}");
-                journal.save_server(None, &password, false, Some(&password.as_str().into()))
+                journal.save_server(None, &password, false, Some(&password.as_str().into()), "").map(|saved| saved.id)
             })
         };
         let threads: Vec<_> = (0..6).map(install).collect();

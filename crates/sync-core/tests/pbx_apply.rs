@@ -683,6 +683,10 @@ fn check_found(applied: bool, pairs: &[(Field, &str)], sql: &str, expected: Opti
     let found = fixture.open().find_applied(&task).expect("reads");
     let missing = found.as_ref().map(|found| found.notes.iter().filter_map(|note| note.field).collect::<Vec<_>>());
     assert_eq!(missing.as_deref(), expected, "{pairs:?} {sql}");
+    for field in found.iter().flat_map(|_| pairs).map(|(field, _)| *field) {
+        let holds = found.as_ref().is_some_and(|found| found.holds(field));
+        assert_eq!(holds, expected.is_some_and(|gone| !gone.contains(&field)), "{field:?}");
+    }
     for event in events {
         let covers = |other: &&ModelEvent| (&other.model, &other.record_id) == (&event.model, &event.record_id);
         assert!(found.as_ref().is_some_and(|found| found.events.iter().any(|other| covers(&other))), "{event:?}");

@@ -108,7 +108,7 @@ fn check(bytes: fn(u8) -> Vec<u8>, kind: DirectoryErrorKind, expected: &str) {
 
 #[test]
 fn malformed_messages_are_errors_and_not_panics() {
-    use DirectoryErrorKind::{Connection, Limit, Malformed};
+    use DirectoryErrorKind::{Connection, Malformed};
     check(|_| tlv(0x30, &tlv(2, &[1])), Malformed, "truncated message envelope");
     check(|id| message(id, 26, b""), Malformed, "unknown operation");
     check(|id| result(id, 7, 0), Malformed, "answer 7 to request 3");
@@ -123,11 +123,79 @@ fn malformed_messages_are_errors_and_not_panics() {
         "",
     );
     check(|id| message(id, 4, &(0..100).fold(tlv(4, b""), |inner, _| tlv(0x30, &inner))), Malformed, "nesting");
-    check(|id| [person(id, 1), result(id, 5, 4)].concat(), Limit, "size limit");
-    check(|id| [person(id, 1), result(id, 5, 3)].concat(), Limit, "time limit");
     check(|id| [person(id, 1), result(0, 24, 52)].concat(), Connection, "result code 52");
     check(|id| person(id, 1), Connection, "did not answer within 2 s");
     check(|id| [person(id, 1), vec![0x30, 0x50, 2]].concat(), Connection, "did not answer within 2 s");
+}
+
+#[test]
+fn a_search_that_is_refused_is_explained() {
+    use DirectoryErrorKind::{Base, Connection, Limit, Other, SignIn};
+    check(|id| [person(id, 1), result(id, 5, 3)].concat(), Limit, "time limit");
+    check(|id| [person(id, 1), result(id, 5, 4)].concat(), Limit, "size limit");
+    check(|id| result(id, 5, 11), Limit, "administrative limit");
+    check(|id| result(id, 5, 8), SignIn, "strongerAuthRequired");
+    check(|id| result(id, 5, 10), Base, "refers to another server");
+    check(|id| result(id, 5, 32), Base, "does not exist");
+    check(|id| result(id, 5, 51), Connection, "busy or unavailable");
+    check(|id| result(id, 5, 53), Other, "unwillingToPerform");
+}
+
+/// Answers every sign-in with `code`.
+fn refuse_sign_in(code: u8) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        while let Some((id, operation)) = request(&mut stream) {
+            let answer = if operation == 0 { result(id, 1, code) } else { result(id, 5, 0) };
+            if stream.write_all(&answer).is_err() {
+                return;
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_sign_in_that_is_refused_is_explained() {
+    #[track_caller]
+    fn check(code: u8, kind: DirectoryErrorKind, expected: &str) {
+        let port = refuse_sign_in(code);
+        let error = read_from(port).expect_err(expected);
+        assert_eq!(error.kind, kind, "{}", error.message);
+        assert!(error.message.contains(&format!("127.0.0.1:{port}")), "{}", error.message);
+        assert!(error.message.contains(expected), "{} does not say {expected}", error.message);
+        assert!(!error.message.contains("pbxpass"), "{}", error.message);
+    }
+    use DirectoryErrorKind::{Connection, SignIn};
+    check(8, SignIn, "strong authentication required");
+    check(13, SignIn, "demands encryption");
+    check(49, SignIn, "wrong login or password");
+    check(32, SignIn, "must be a full DN");
+    check(48, SignIn, "does not let");
+    check(53, SignIn, "unwilling");
+    check(52, Connection, "no sign-in at the moment");
+    check(80, SignIn, "result code 80");
+}
+
+#[test]
+fn a_server_that_never_says_a_word_is_not_waited_for() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    for (security, kind) in [
+        (Security::None, DirectoryErrorKind::Connection),
+        (Security::StartTls, DirectoryErrorKind::Connection),
+        (Security::Ldaps, DirectoryErrorKind::Tls),
+    ] {
+        let mut settings = settings(port, security);
+        settings.verify_certificate = false;
+        settings.timeouts.connect = Duration::from_secs(1);
+        settings.timeouts.operation = Duration::from_secs(1);
+        let error = read(settings).expect_err("silence");
+        assert_eq!(error.kind, kind, "{security:?}: {}", error.message);
+        assert!(error.message.contains("within 1 s"), "{security:?}: {}", error.message);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{fs, thread};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use directory::{Security, test_connection};
+use directory::{Security, ServerSettings, test_connection};
 use md5::{Digest, Md5};
 use sync_core::directory::{Coverage, DirectoryErrorKind};
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
@@ -315,5 +315,26 @@ fn a_test_shows_every_step() {
 fn plain_connections_are_for_loopback_only() {
     let Some(slapd) = Slapd::start(&crowd(2), UNLIMITED, Certificate::Good) else { return };
     let plain = support::settings(slapd.port, Security::None);
-    assert_eq!(read(plain).expect("people").entries.len(), 2);
+    assert_eq!(read(plain.clone()).expect("people").entries.len(), 2);
+    // 192.0.2.1 is nobody's (RFC 5737); it is refused before a connection is tried.
+    let far = ServerSettings { hosts: vec!["192.0.2.1".to_owned()], ..plain };
+    let error = read(far).expect_err("a password for everybody to read");
+    assert_eq!(error.kind, DirectoryErrorKind::Settings, "{}", error.message);
+    assert!(
+        error.message.contains("192.0.2.1") && error.message.contains("would travel unencrypted"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn photos_that_cannot_be_stored_are_an_error_that_names_the_place() {
+    let Some(slapd) = Slapd::start(&person("ann", &photo_line(&image(2000, 1))), "", Certificate::Good) else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = directory.path().join("file");
+    fs::write(&spool, "a file, not a directory").expect("a file");
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let error = read_with(slapd.settings(), &BTreeMap::new(), &spool, go_on).expect_err("no place");
+    assert_eq!(error.kind, DirectoryErrorKind::Other, "{}", error.message);
+    assert!(error.message.contains(&spool.display().to_string()), "{}", error.message);
 }

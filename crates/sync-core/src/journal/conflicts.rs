@@ -37,24 +37,8 @@ pub struct ConflictRecord {
     pub id: i64,
     /// The server.
     pub server_id: i64,
-    /// The directory entry; empty when none is concerned.
-    pub key: DirectoryKey,
-    /// `m_Users.id`, when an employee is concerned.
-    pub user_id: Option<i64>,
-    /// The person's name.
-    pub person: String,
-    /// The field's name; empty when it is about the person as a whole.
-    pub field: String,
-    /// The side that could not be changed.
-    pub side: String,
-    /// The kind of conflict, a short word for programs.
-    pub cause: String,
-    /// The same as a sentence for a person.
-    pub reason: String,
-    /// The directory's value; of a photo its MD5.
-    pub directory_value: String,
-    /// The PBX's value; of a photo its MD5.
-    pub pbx_value: String,
+    /// What the last run that saw it said.
+    pub conflict: NewConflict,
     /// When it was seen first, Unix time in milliseconds.
     pub first_time: i64,
     /// When it was seen last, Unix time in milliseconds; never moves back.
@@ -145,15 +129,17 @@ fn conflict_from_row(row: &Row<'_>) -> rusqlite::Result<ConflictRecord> {
     Ok(ConflictRecord {
         id: row.get(0)?,
         server_id: row.get(1)?,
-        key: DirectoryKey(row.get(2)?),
-        user_id: Some(row.get(3)?).filter(|id| *id != 0),
-        person: row.get(4)?,
-        field: row.get(5)?,
-        side: row.get(6)?,
-        cause: row.get(7)?,
-        reason: row.get(8)?,
-        directory_value: row.get(9)?,
-        pbx_value: row.get(10)?,
+        conflict: NewConflict {
+            key: DirectoryKey(row.get(2)?),
+            user_id: Some(row.get(3)?).filter(|id| *id != 0),
+            person: row.get(4)?,
+            field: row.get(5)?,
+            side: row.get(6)?,
+            cause: row.get(7)?,
+            reason: row.get(8)?,
+            directory_value: row.get(9)?,
+            pbx_value: row.get(10)?,
+        },
         first_time: row.get(11)?,
         last_time: row.get(12)?,
         count: row.get(13)?,

@@ -4,11 +4,15 @@
 //! the PBX is changed and removed by [`Journal::settle`] afterwards, together with the new link and the announcements.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rusqlite::{Row, Transaction, params};
 
 use super::{ChangeRecord, Journal, JournalError, Link, runs, servers};
 use crate::person::DirectoryKey;
+
+/// Events that may wait in the outbox before a later event of the same record takes the place of earlier ones.
+pub const OUTBOX_UNMERGED: usize = 10_000;
 
 /// One task that is about to be done in the PBX's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,9 @@ pub struct SettleBatch {
     pub events: Vec<String>,
     /// What was changed, for the run's report.
     pub changes: Vec<ChangeRecord>,
+    /// [`super::ServerRecord::fingerprint`] with which the run began that made `links`. When it is no longer the server's,
+    /// the mapping was changed during the run and the links are stored without a base. `None` asks nothing.
+    pub fingerprint: Option<String>,
 }
 
 impl Journal {
@@ -65,7 +72,7 @@ impl Journal {
     /// out; the events are kept, because what happened on the PBX must be announced.
     pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
         self.write(|tx| {
-            store_links(tx, &batch.links)?;
+            store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
             append_events(tx, &batch.events)?;
             runs::insert_changes(tx, &batch.changes)?;
             delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)
@@ -106,31 +113,88 @@ fn intent_from_row(row: &Row<'_>) -> rusqlite::Result<Intent> {
     })
 }
 
-fn store_links(tx: &Transaction<'_>, links: &[Link]) -> Result<(), JournalError> {
+/// What becomes of the links of one server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storing {
+    Whole,
+    WithoutBase,
+    No,
+}
+
+fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) -> Result<(), JournalError> {
     let mut known = BTreeMap::new();
     for link in links {
-        let there = match known.get(&link.server_id) {
-            Some(there) => *there,
-            None => servers::exists(tx, link.server_id)?,
+        let storing = match known.get(&link.server_id) {
+            Some(storing) => *storing,
+            None => storing(tx, link.server_id, fingerprint)?,
         };
-        known.insert(link.server_id, there);
-        if there {
-            Journal::upsert_link(tx, link)?;
+        known.insert(link.server_id, storing);
+        match storing {
+            Storing::Whole => drop(Journal::upsert_link(tx, link)?),
+            Storing::WithoutBase => {
+                let mut link = link.clone();
+                link.forget_bases();
+                Journal::upsert_link(tx, &link)?;
+            }
+            Storing::No => {}
         }
-    }
-    for (id, _) in known.iter().filter(|(_, there)| !**there) {
-        log::warn!("server {id} was deleted in the middle of its run; its links are not stored");
     }
     Ok(())
 }
 
+fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> rusqlite::Result<Storing> {
+    if !servers::exists(tx, server_id)? {
+        log::warn!("server {server_id} was deleted in the middle of its run; its links are not stored");
+        return Ok(Storing::No);
+    }
+    match fingerprint {
+        Some(fingerprint) if !servers::has_fingerprint(tx, server_id, fingerprint)? => {
+            log::warn!(
+                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
+            );
+            Ok(Storing::WithoutBase)
+        }
+        _ => Ok(Storing::Whole),
+    }
+}
+
+/// Appends events. Where very many wait already, because the PBX takes none, an event comes in the place of those that
+/// wait about the same record, with all their changed fields: then the outbox grows with the records, not with time.
 fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {
-    let mut statement = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
+    let mut crowded = tx.prepare_cached("SELECT 1 FROM outbox LIMIT 1 OFFSET ?1")?;
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
     for event in events {
-        statement.execute([event])?;
+        if crowded.exists([OUTBOX_UNMERGED as i64])? {
+            replace_event(tx, event)?;
+        } else {
+            insert.execute([event])?;
+        }
     }
     Ok(())
 }
+
+fn replace_event(tx: &Transaction<'_>, event: &str) -> Result<(), JournalError> {
+    let merged: String = tx.prepare_cached(&MERGED_EVENT)?.query_row([event], |row| row.get(0))?;
+    tx.prepare_cached(&format!("DELETE FROM outbox WHERE {SAME_RECORD}"))?.execute([event])?;
+    tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?.execute([merged])?;
+    Ok(())
+}
+
+/// Rows about the same record and action as the event ?1; the index `outbox_by_record` is over the left sides.
+const SAME_RECORD: &str = "json_extract(event, '$.model') = json_extract(?1, '$.model')
+    AND json_extract(event, '$.recordId') = json_extract(?1, '$.recordId')
+    AND json_extract(event, '$.action') = json_extract(?1, '$.action')";
+
+/// The event ?1 with the changed fields of all rows about the same record and action.
+static MERGED_EVENT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT json_set(?1, '$.changedFields', json(json_group_array(field))) FROM (
+             SELECT value AS field FROM json_each(?1, '$.changedFields')
+             UNION
+             SELECT value FROM outbox, json_each(event, '$.changedFields') WHERE {SAME_RECORD}
+             ORDER BY 1)"
+    )
+});
 
 fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {
     let mut statement = tx.prepare_cached(sql)?;

@@ -24,12 +24,13 @@ impl FromSql for LinkState {
 }
 
 impl Journal {
-    /// Every link of a server, in the order of their keys, in one query.
+    /// Every link of a server, in the order of their keys, in one query. Where [`Link::has_base`] is false both sides have
+    /// to be compared anew.
     pub fn links(&self, server_id: i64) -> Result<Vec<Link>, JournalError> {
         let query = format!("SELECT {} FROM links WHERE server_id = ?1 ORDER BY directory_key", columns());
         self.read(|tx| {
             let mut statement = tx.prepare_cached(&query)?;
-            let rows = statement.query_map([server_id], base_from_row)?;
+            let rows = statement.query_map([server_id], link_from_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
@@ -44,7 +45,7 @@ impl Journal {
     }
 
     /// Stores a link within a transaction of [`Journal::write`] and answers its id: a new row, or the one of the same
-    /// server and entry. A link without a base keeps the values stored before for showing, but no longer as a base.
+    /// server and entry.
     ///
     /// Another link with the same `m_Users.id` but another `m_Sip.uniqid` belongs to an employee who is gone (the PBX
     /// was restored or reset, and the id given again): it loses the id.
@@ -54,8 +55,7 @@ impl Journal {
     pub fn upsert_link(tx: &Transaction<'_>, link: &Link) -> Result<i64, JournalError> {
         detach_predecessor(tx, link)?;
         let id = tx.prepare_cached(&UPSERT)?.query_row(params_from_iter(values(link)), |row| row.get(0))?;
-        let number = &link.pbx[Field::Number];
-        if !number.is_empty() {
+        for number in [&link.pbx[Field::Number], &link.shown[Field::Number]].into_iter().filter(|n| !n.is_empty()) {
             tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number])?;
         }
         Ok(id)
@@ -63,13 +63,9 @@ impl Journal {
 
     /// Drops the bases and change marks of a server's links, after its mapping, filter, base or region has changed: the
     /// next run compares both sides anew, and is not made by a tick before a person has stood behind one. The links
-    /// stay. Answers their number.
+    /// stay, and so do the values shown. Answers their number.
     pub fn forget_bases(&mut self, server_id: i64) -> Result<usize, JournalError> {
-        self.write(|tx| {
-            tx.execute("UPDATE servers SET approved_first_run = 0 WHERE id = ?1", [server_id])?;
-            let sql = "UPDATE links SET has_base = 0, change_mark = '' WHERE server_id = ?1";
-            Ok(tx.execute(sql, [server_id])?)
-        })
+        self.write(|tx| Ok(forget_bases(tx, server_id)?))
     }
 
     /// Removes a link by its id; false when there was none. Neither side's person is touched.
@@ -85,6 +81,19 @@ impl Journal {
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
+}
+
+/// See [`Journal::forget_bases`].
+pub(super) fn forget_bases(tx: &Transaction<'_>, server_id: i64) -> rusqlite::Result<usize> {
+    tx.execute("UPDATE servers SET approved_first_run = 0 WHERE id = ?1", [server_id])?;
+    let bases = [side_columns("directory"), side_columns("pbx")].concat().join(" = '', ");
+    tx.execute(&format!("UPDATE links SET change_mark = '', {bases} = '' WHERE server_id = ?1"), [server_id])
+}
+
+/// Drops the bases of one field in all links of a server; answers the number of links.
+pub(super) fn forget_base(tx: &Transaction<'_>, server_id: i64, field: Field) -> rusqlite::Result<usize> {
+    let name = field.name();
+    tx.execute(&format!("UPDATE links SET {name}_directory = '', {name}_pbx = '' WHERE server_id = ?1"), [server_id])
 }
 
 fn detach_predecessor(tx: &Transaction<'_>, link: &Link) -> Result<(), JournalError> {
@@ -104,56 +113,43 @@ fn detach_predecessor(tx: &Transaction<'_>, link: &Link) -> Result<(), JournalEr
     Ok(())
 }
 
-/// The columns of a link, in the order of [`shown_from_row`].
+/// Columns of a link beside its id and its values.
+const PLAIN_COLUMNS: [&str; 9] =
+    ["server_id", "directory_key", "user_id", "sip_uniqid", "dn", "change_mark", "state", "since", "created_by_sync"];
+
+/// Columns made of the values shown, for the people page.
+const DERIVED_COLUMNS: [&str; 3] = ["search", "sort_name", "sort_number"];
+
+/// The columns of a link, in the order of [`link_from_row`].
 pub(super) fn columns() -> String {
-    format!(
-        "id, server_id, directory_key, user_id, sip_uniqid, dn, change_mark, has_base, state, since, created_by_sync, {}, {}",
-        side_columns("directory").join(", "),
-        side_columns("pbx").join(", ")
-    )
+    format!("id, {}, {}", PLAIN_COLUMNS.join(", "), value_columns().join(", "))
 }
 
 fn side_columns(side: &str) -> Vec<String> {
     Field::ALL.into_iter().map(|field| format!("{}_{side}", field.name())).collect()
 }
 
-/// Columns that describe the values last seen, and stay when a link without a base is stored.
 fn value_columns() -> Vec<String> {
-    let derived = ["search", "sort_name", "sort_number"].map(str::to_owned);
-    [side_columns("directory"), side_columns("pbx"), derived.to_vec()].concat()
+    ["directory", "pbx", "shown"].map(side_columns).concat()
 }
 
-const PLAIN_COLUMNS: [&str; 10] = [
-    "server_id",
-    "directory_key",
-    "user_id",
-    "sip_uniqid",
-    "dn",
-    "change_mark",
-    "has_base",
-    "state",
-    "since",
-    "created_by_sync",
-];
-
 static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let shown = value_columns();
-    let columns: Vec<&str> = PLAIN_COLUMNS.into_iter().chain(shown.iter().map(String::as_str)).collect();
-    let plain = PLAIN_COLUMNS.into_iter().skip(2).map(|name| format!("{name} = excluded.{name}"));
-    let kept = shown.iter().map(|name| format!("{name} = iif(excluded.has_base, excluded.{name}, {name})"));
+    let values = value_columns();
+    let names = PLAIN_COLUMNS.into_iter().chain(values.iter().map(String::as_str)).chain(DERIVED_COLUMNS);
+    let columns: Vec<&str> = names.collect();
+    let replaced: Vec<String> = columns.iter().skip(2).map(|name| format!("{name} = excluded.{name}")).collect();
     format!(
         "INSERT INTO links ({}) VALUES ({}) ON CONFLICT (server_id, directory_key) DO UPDATE SET {} RETURNING id",
         columns.join(", "),
         vec!["?"; columns.len()].join(", "),
-        plain.chain(kept).collect::<Vec<_>>().join(", ")
+        replaced.join(", ")
     )
 });
 
-/// The values of one row, in the order of [`PLAIN_COLUMNS`] and [`value_columns`].
+/// The values of one row, in the order of [`PLAIN_COLUMNS`], [`value_columns`] and [`DERIVED_COLUMNS`].
 fn values(link: &Link) -> Vec<Value> {
-    let no_values = Values::default();
-    let has_base = link.directory != no_values || link.pbx != no_values;
     let text = |text: &str| Value::Text(text.to_owned());
+    let shown = if link.shown == Values::default() { &link.pbx } else { &link.shown };
     let mut row = vec![
         Value::Integer(link.server_id),
         text(link.key.as_str()),
@@ -161,22 +157,20 @@ fn values(link: &Link) -> Vec<Value> {
         text(&link.sip_uniqid),
         text(&link.dn),
         text(&link.change_mark),
-        Value::Integer(has_base.into()),
         text(link.state.name()),
         Value::Integer(link.since),
         Value::Integer(link.created_by_sync.into()),
     ];
-    row.extend(Field::ALL.map(|field| text(&link.directory[field])));
-    row.extend(Field::ALL.map(|field| text(&link.pbx[field])));
-    row.extend(
-        [search_text(&link.pbx), fold(&link.pbx[Field::Name]), sortable(&link.pbx[Field::Number])].map(Value::Text),
-    );
+    for values in [&link.directory, &link.pbx, shown] {
+        row.extend(Field::ALL.map(|field| text(&values[field])));
+    }
+    row.extend([search_text(shown), fold(&shown[Field::Name]), sortable(&shown[Field::Number])].map(Value::Text));
     row
 }
 
-fn search_text(pbx: &Values) -> String {
-    let shown = [Field::Name, Field::Number, Field::Mobile, Field::Email];
-    fold(&shown.map(|field| pbx[field].as_str()).join("\n"))
+fn search_text(shown: &Values) -> String {
+    let searched = [Field::Name, Field::Number, Field::Mobile, Field::Email];
+    fold(&searched.map(|field| shown[field].as_str()).join("\n"))
 }
 
 /// The form in which texts are searched and sorted: lower case, and е for ё, because Russian dictionaries sort the two
@@ -190,18 +184,8 @@ fn sortable(number: &str) -> String {
     if number.is_empty() { String::new() } else { format!("{number:0>20}") }
 }
 
-/// The link as a base of the next comparison: without values when there is no base.
-fn base_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
-    let mut link = shown_from_row(row)?;
-    if !row.get::<_, bool>(7)? {
-        link.directory = Values::default();
-        link.pbx = Values::default();
-    }
-    Ok(link)
-}
-
-/// The link as it is shown: with the values last seen, also when they are no base any more.
-pub(super) fn shown_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
+/// A link, from [`columns`].
+pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
     Ok(Link {
         id: row.get(0)?,
         server_id: row.get(1)?,
@@ -210,11 +194,12 @@ pub(super) fn shown_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
         sip_uniqid: row.get(4)?,
         dn: row.get(5)?,
         change_mark: row.get(6)?,
-        state: row.get(8)?,
-        since: row.get(9)?,
-        created_by_sync: row.get(10)?,
-        directory: values_from_row(row, 11)?,
-        pbx: values_from_row(row, 11 + Field::ALL.len())?,
+        state: row.get(7)?,
+        since: row.get(8)?,
+        created_by_sync: row.get(9)?,
+        directory: values_from_row(row, 10)?,
+        pbx: values_from_row(row, 10 + Field::ALL.len())?,
+        shown: values_from_row(row, 10 + 2 * Field::ALL.len())?,
     })
 }
 

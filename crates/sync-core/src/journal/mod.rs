@@ -32,12 +32,12 @@ pub use crate::link::{Link, LinkState};
 pub use conflicts::{ConflictRecord, NewConflict};
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
-pub use intents::{Intent, SettleBatch};
+pub use intents::{Intent, OUTBOX_UNMERGED, SettleBatch};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
 pub use runs::{ChangeRecord, RUNS_KEPT, RunRecord};
-pub use servers::ServerRecord;
+pub use servers::{Saved, ServerRecord};
 
 /// How long one statement waits for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);

@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Transaction, params_from_iter};
 
-use super::links::{columns, fold, shown_from_row};
+use super::links::{columns, fold, link_from_row};
 use super::{Journal, JournalError, Link};
 
 /// Which people, in which order.
@@ -47,8 +47,8 @@ impl PeopleSort {
         match self {
             PeopleSort::Name => &["sort_name"],
             PeopleSort::Number => &["sort_number"],
-            PeopleSort::Mobile => &["mobile_pbx"],
-            PeopleSort::Email => &["email_pbx COLLATE NOCASE"],
+            PeopleSort::Mobile => &["mobile_shown"],
+            PeopleSort::Email => &["email_shown COLLATE NOCASE"],
             PeopleSort::State => &["state", "sort_name"],
             PeopleSort::Since => &["since"],
         }
@@ -56,8 +56,8 @@ impl PeopleSort {
 }
 
 impl Journal {
-    /// The page of people that `query` asks for, and how many there are on all pages. Values are those last seen, also
-    /// where they are no base any more.
+    /// The page of people that `query` asks for, and how many there are on all pages. Searched and
+    /// sorted are the values shown.
     pub fn people(&self, query: &PeopleQuery) -> Result<(Vec<Link>, u32), JournalError> {
         self.read(|tx| {
             let (condition, values) = condition(query);
@@ -81,7 +81,7 @@ fn page(tx: &Transaction<'_>, query: &PeopleQuery, condition: &str, values: &[Va
     let mut ids = tx.prepare(&sql)?;
     let mut link = tx.prepare_cached(&format!("SELECT {} FROM links WHERE id = ?1", columns()))?;
     ids.query_map(params_from_iter(values), |row| row.get::<_, i64>(0))?
-        .map(|id| link.query_row([id?], shown_from_row))
+        .map(|id| link.query_row([id?], link_from_row))
         .collect()
 }
 

@@ -85,6 +85,18 @@ impl Journal {
         })
     }
 
+    /// Notes a run of `kind` that failed before it could begin, and answers its id.
+    pub fn note_failed_run(&mut self, server_id: i64, kind: &str, now: i64, error: &str) -> Result<i64, JournalError> {
+        self.write(|tx| {
+            if !super::servers::exists(tx, server_id)? {
+                return Err(JournalError::NoServer { id: server_id });
+            }
+            let sql = "INSERT INTO runs (server_id, kind, started, ended, state, error) VALUES (?1, ?2, ?3, ?3, 'failed', ?4)";
+            tx.execute(sql, params![server_id, kind, now, error])?;
+            Ok(tx.last_insert_rowid())
+        })
+    }
+
     /// Notes how far the run has got. A commit to disk, so for the time between two batches.
     pub fn progress(&mut self, run_id: i64, done: i64, total: i64) -> Result<(), JournalError> {
         self.write(|tx| {
@@ -187,13 +199,13 @@ impl Journal {
     }
 
     /// Removes what is older than `keep_days` days: ended runs with their changes, except the last [`RUNS_KEPT`] of
-    /// each server and runs with open intents; edits of the PBX that were taken into account; replaced photos that no
-    /// remaining run could put back. Answers the number of runs removed.
+    /// each server and runs with open intents; edits that the PBX reported, also those no run has taken into account;
+    /// replaced photos that no remaining run could put back. Answers the number of runs removed.
     pub fn prune(&mut self, now: i64, keep_days: u32) -> Result<usize, JournalError> {
         let before = now.saturating_sub(i64::from(keep_days) * DAY_MS);
         let removed = self.write(|tx| {
             let removed = tx.execute(PRUNE_RUNS, params![before, RUNS_KEPT])?;
-            tx.execute("DELETE FROM pbx_edits WHERE consumed = 1 AND received < ?1", [before])?;
+            tx.execute("DELETE FROM pbx_edits WHERE received < ?1", [before])?;
             Ok(removed)
         })?;
         self.prune_photos(before)?;

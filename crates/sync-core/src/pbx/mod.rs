@@ -290,8 +290,15 @@ pub struct Applied {
     pub events: Vec<ModelEvent>,
     /// Values replaced in rows that exist already, for the journal; never a SIP secret.
     pub replaced: Vec<ReplacedValue>,
-    /// What was left out of the task: a photo that could not be stored.
+    /// What was left out of the task: a photo that could not be stored; after a crash also what was changed since.
     pub notes: Vec<Note>,
+}
+
+impl Applied {
+    /// Whether the PBX is known to hold the task's new value of a field, which then may be taken for a base.
+    pub fn holds(&self, field: Field) -> bool {
+        self.notes.iter().all(|note| note.field != Some(field))
+    }
 }
 
 /// One column of one row that was overwritten, or one row that was deleted (one entry per column).

@@ -20,14 +20,29 @@ pub(super) struct AfterTask {
     pub(super) changes: Vec<(Field, String, String, String)>,
     /// The person's name.
     pub(super) person: String,
+    /// Fingerprint of the settings the run began with.
+    pub(super) fingerprint: String,
+    /// The directory's side of the base before, and the PBX's.
+    pub(super) base: (Values, Values),
 }
 
 impl AfterTask {
+    /// Leaves the base of a field where it was: the PBX does not hold what the task was to write.
+    pub(super) fn keep_base(&mut self, field: Field) {
+        self.link.directory[field] = self.base.0[field].clone();
+        self.link.pbx[field] = self.base.1[field].clone();
+        if field == Field::Photo {
+            // The next run asks for it again.
+            self.link.change_mark.clear();
+        }
+    }
+
     /// The records of the run once the task is done.
     pub(super) fn records(&self, run_id: i64, applied: &Applied) -> Vec<ChangeRecord> {
         let mut replaced = serde_json::to_string(&applied.replaced).unwrap_or_default();
         self.changes
             .iter()
+            .filter(|(field, ..)| applied.holds(*field))
             .map(|(field, old, new, why)| ChangeRecord {
                 run_id,
                 key: self.link.key.clone(),
@@ -81,7 +96,8 @@ impl Run<'_, '_> {
         let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
         let results = self.session.pbx.apply(&tasks, self.session.host)?;
         let mut again = Vec::new();
-        let mut settled = SettleBatch { intents_done: ids, ..SettleBatch::default() };
+        let fingerprint = Some(self.job.policy.fingerprint.clone());
+        let mut settled = SettleBatch { intents_done: ids, fingerprint, ..SettleBatch::default() };
         for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
             let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
             match result {
@@ -128,7 +144,8 @@ impl Run<'_, '_> {
         let changes = pbx_changes
             .map(|change| (change.field, change.old.clone(), change.new.clone(), change.why.text().to_owned()))
             .collect();
-        AfterTask { link, changes, person: person.name() }
+        let base = person.link.as_ref().map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default();
+        AfterTask { link, changes, person: person.name(), fingerprint: self.job.policy.fingerprint.clone(), base }
     }
 
     fn intents(&self, batch: &[PersonTask], prepared: &[AfterTask]) -> Vec<Intent> {

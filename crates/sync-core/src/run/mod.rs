@@ -6,10 +6,11 @@ use std::path::Path;
 
 use log::{debug, info, warn};
 
-use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind, ReadRequest};
+use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, ReadRequest};
 use crate::host::Host;
 use crate::journal::{Journal, JournalError, NewConflict, SettleBatch};
 use crate::limits::{Hold, Limits};
+use crate::link::Link;
 use crate::pbx::{Pbx, PbxError};
 use crate::person::Field;
 use crate::plan::{Conflict, Inputs, Plan, Policy, make};
@@ -97,9 +98,10 @@ pub enum RunError {
 
 /// Makes the plan and applies nothing.
 pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hold>), RunError> {
-    let plan = read_and_plan(job.policy, session, &mut |_, _| ControlFlow::Continue(()));
+    let links = session.journal.links(job.policy.server_id)?;
+    let directory = read_directory(&links, session, &mut |_, _| ControlFlow::Continue(()));
     clear_spool(session.spool);
-    let (approved, holds) = plan?.approve(&job.limits);
+    let (approved, holds) = make_plan(job.policy, &links, &directory?, session)?.approve(&job.limits);
     Ok((approved.into_plan(), holds))
 }
 
@@ -146,17 +148,16 @@ impl Run<'_, '_> {
         let (host, run_id) = (self.session.host, self.run_id);
         let progress = &mut self.progress;
         progress.enter("reading", 0, host);
-        let plan = read_and_plan(self.job.policy, self.session, &mut |read, journal| {
+        let links = self.session.journal.links(self.job.policy.server_id)?;
+        let directory = read_directory(&links, self.session, &mut |read, journal| {
             progress.step(read, host);
             // Whether the question can be answered or not, the run asks again before it writes.
-            if journal.cancel_requested(run_id).unwrap_or(false) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            let cancelled = journal.cancel_requested(run_id).unwrap_or(false);
+            if cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         self.stop_if_cancelled()?;
-        Ok(plan)
+        self.progress.enter("planning", directory.entries.len() as u64, host);
+        make_plan(self.job.policy, &links, &directory, self.session)
     }
 
     fn stop_if_cancelled(&self) -> Result<(), RunError> {
@@ -169,7 +170,8 @@ impl Run<'_, '_> {
         let mut links = bases::links_after(plan, outcomes, self.job.policy.server_id, now);
         links.extend(bases::departed_links(plan, now));
         if !links.is_empty() {
-            self.session.journal.settle(&SettleBatch { links, ..SettleBatch::default() })?;
+            let fingerprint = Some(self.job.policy.fingerprint.clone());
+            self.session.journal.settle(&SettleBatch { links, fingerprint, ..SettleBatch::default() })?;
         }
         let planned = plan.people.iter().flat_map(|person| &person.conflicts);
         let found = outcomes.iter().flat_map(|outcome| &outcome.conflicts);
@@ -206,13 +208,12 @@ impl Run<'_, '_> {
     }
 }
 
-/// Reads both sides and makes the plan.
-fn read_and_plan(
-    policy: &Policy,
+/// Reads the directory, with the photos of entries that have changed.
+fn read_directory(
+    links: &[Link],
     session: &mut Session<'_>,
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
-) -> Result<Plan, RunError> {
-    let links = session.journal.links(policy.server_id)?;
+) -> Result<DirectorySnapshot, RunError> {
     let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
     let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
     let had_photo = with_photo.map(|link| link.key.clone()).collect();
@@ -221,6 +222,16 @@ fn read_and_plan(
     let journal = &*session.journal;
     let directory = session.directory.read(&request, &mut |read| progress(read, journal)).map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
+    Ok(directory)
+}
+
+/// Reads the PBX and makes the plan.
+fn make_plan(
+    policy: &Policy,
+    links: &[Link],
+    directory: &DirectorySnapshot,
+    session: &mut Session<'_>,
+) -> Result<Plan, RunError> {
     let pbx = session.pbx.read()?;
     debug!("PBX: {} employees, {} numbers in use", pbx.employees.len(), pbx.numbers.len());
     let everyone = session.journal.all_linked_users()?;
@@ -229,9 +240,9 @@ fn read_and_plan(
     let numbers_used = session.journal.numbers_used()?;
     let inputs = Inputs {
         policy,
-        directory: &directory,
+        directory,
         pbx: &pbx,
-        links: &links,
+        links,
         linked_elsewhere: &linked_elsewhere,
         numbers_used: &numbers_used,
         phones: policy.phones(&pbx.language),

@@ -52,12 +52,10 @@ fn settle_intent(intent: &Intent, journal: &mut Journal, pbx: &mut Pbx) -> Resul
             Some(applied) => {
                 info!("{} was written before the program ended; it is settled now", after.person);
                 after.link.user_id = applied.user_id;
-                if applied.notes.iter().any(|note| note.field == Some(Field::Photo)) {
-                    // The photo did not make it: the next run asks for it again.
-                    after.changes.retain(|(field, ..)| *field != Field::Photo);
-                    after.link.pbx[Field::Photo] = photo_before(&task);
-                    after.link.change_mark.clear();
+                for field in Field::ALL.into_iter().filter(|field| !applied.holds(*field)) {
+                    after.keep_base(field);
                 }
+                batch.fingerprint = Some(after.fingerprint.clone());
                 batch.events = event_texts(&applied).collect();
                 batch.changes = after.records(intent.run_id, &applied);
                 batch.links = vec![after.link];
@@ -85,12 +83,5 @@ pub fn deliver(journal: &mut Journal, host: &dyn Host) -> Result<(), JournalErro
         }
         let ids: Vec<i64> = events.iter().map(|(id, _)| *id).collect();
         journal.delivered(&ids)?;
-    }
-}
-
-fn photo_before(task: &Task) -> String {
-    match task {
-        Task::Create(_) => String::new(),
-        Task::Update(update) => update.old[Field::Photo].clone(),
     }
 }
