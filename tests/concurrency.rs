@@ -184,6 +184,29 @@ fn a_cancelled_run_keeps_what_was_done_and_the_next_one_completes_it() {
 }
 
 #[test]
+fn a_run_cancelled_while_it_reads_changes_nothing() {
+    let Some(mut scene) = Scene::make(20) else { return };
+    let mut other = scene.world.installation.start();
+    let before = scene.world.sides(&scene.server);
+    scene.server.guard.signal("STOP");
+    scene.plugin.send(&scene.synchronise()).expect("the plugin takes calls");
+    let mut run = None;
+    let begun = wait_until(SOON, || {
+        run = scene.running(&mut other);
+        run.is_some()
+    });
+    assert!(begun, "the run begins");
+    let run = run.expect("the run under way");
+    other.request("cancel-run", json!({"runId": run["runId"]})).data();
+    scene.server.guard.signal("CONT");
+    let answer = scene.plugin.answer();
+    assert_eq!(answer.status, CANCELLED, "{}", answer.body);
+    scene.world.assert_unchanged(&scene.server, &before, "a run cancelled while it reads");
+    assert_eq!(count(sync(&mut other, &scene.id).list(), "UPDATED"), scene.people.len());
+    scene.assert_everybody_once();
+}
+
+#[test]
 fn a_preview_during_a_run_shows_what_is_left_and_takes_nothing_from_the_run() {
     let Some(mut scene) = Scene::make(20) else { return };
     let mut other = scene.world.installation.start();

@@ -118,7 +118,11 @@ fn more_new_people_than_a_tick_may_make_are_held_and_told() {
     assert_eq!((&held[0]["what"], &held[0]["count"]), (&json!("new people"), &json!(MOST_NEW + 1)));
     scene.world.assert_unchanged(&scene.server, &before, "a tick with too many new people");
 
-    let rows = sync(&mut scene.world.installation.start(), &scene.id);
+    let mut plugin = scene.world.installation.start();
+    let status = plugin.request("get-status", json!({}));
+    let summary = &status.data()["servers"][0]["lastRun"]["summary"];
+    assert!(summary.as_str().is_some_and(|text| text.contains("held")), "the page does not tell it: {}", status.body);
+    let rows = sync(&mut plugin, &scene.id);
     assert_eq!(count(rows.list(), "UPDATED"), new.len(), "by hand they are made");
     assert_eq!(scene.employed(&new), new.len());
 }
