@@ -243,6 +243,58 @@ fn every_word_of_the_page_is_translated() {
     assert!(missing.is_empty(), "translated in one language only: {missing:?}");
 }
 
+#[test]
+fn every_word_the_page_asks_for_exists() {
+    let words: BTreeMap<String, Value> =
+        serde_json::from_str(&read("public/assets/i18n/en.json")).expect("translations are a JSON object");
+    // Keys put together at run time have no closing quote of the same kind before the first `${`.
+    let asked = Regex::new(r#"\bt\(\s*(?:'([^']+)'|"([^"]+)"|`([^`$]+)`)"#).expect("a pattern");
+    let mut found = 0;
+    for file in
+        tracked().into_iter().filter(|file| file.starts_with("public") && file.extension().is_some_and(|e| e == "js"))
+    {
+        let text = fs::read_to_string(root().join(&file)).expect("a tracked file can be read");
+        for key in asked.captures_iter(&text).filter_map(|groups| groups.iter().skip(1).flatten().next()) {
+            found += 1;
+            assert!(words.contains_key(key.as_str()), "{} asks for {:?}", file.display(), key.as_str());
+        }
+    }
+    assert!(found > 50, "only {found} words are asked for; does the page call its function otherwise?");
+}
+
+#[test]
+fn every_action_is_documented() {
+    let (code, document) = (read("src/actions.rs"), read("docs/ABI.md"));
+    let table =
+        code.split("const ACTIONS").nth(1).and_then(|rest| rest.split("];").next()).expect("the table of actions");
+    let action = Regex::new(r#"\("([a-z-]+)","#).expect("a pattern");
+    let actions: Vec<&str> =
+        action.captures_iter(table).map(|groups| groups.get(1).expect("a name").as_str()).collect();
+    assert!(actions.len() > 10, "the table of actions is not understood: {actions:?}");
+    for action in actions {
+        assert!(document.contains(&format!("[{action}](")), "docs/ABI.md does not name the action {action}");
+    }
+}
+
+#[test]
+fn migrations_are_numbered_and_their_tables_strict() {
+    let mut files: Vec<PathBuf> = tracked().into_iter().filter(|file| file.starts_with("db")).collect();
+    files.sort();
+    let code = read("crates/sync-core/src/journal/migrations.rs");
+    for (number, file) in (1..).zip(&files) {
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a migration has a name");
+        assert!(
+            name.starts_with(&format!("{number:04}_")) && name.ends_with(".sql"),
+            "{name} is not migration {number}"
+        );
+        assert!(code.contains(name), "{name} is not part of the library");
+        let text = read(&file.display().to_string());
+        let (made, strict) = (text.matches("CREATE TABLE").count(), text.matches("\n) STRICT").count());
+        assert_eq!(made, strict, "{name} makes a table that is not STRICT");
+    }
+    assert!(!files.is_empty(), "there is no migration");
+}
+
 /// A text, or a text for every plural form.
 fn is_translated(word: &Value, forms: &[&str]) -> bool {
     let text = |word: &Value| word.as_str().is_some_and(|text| !text.trim().is_empty());

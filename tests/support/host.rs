@@ -90,6 +90,16 @@ impl Installation {
     /// Starts the plugin in the host that kills itself in its `callback`th callback; 0 lives and counts them, and
     /// [`Plugin::callbacks`] tells the number.
     pub(crate) fn start_with_fault(&self, callback: u64) -> Plugin {
+        self.start_with_faults(&[("FAULT_AT_CALLBACK", &callback.to_string())])
+    }
+
+    /// Starts the plugin in the host whose clock stands still at `now`, Unix time in milliseconds.
+    pub(crate) fn start_at(&self, now: i64) -> Plugin {
+        self.start_with_faults(&[("FAULT_NOW", &now.to_string())])
+    }
+
+    /// Starts the plugin in the host that misbehaves; `crates/pbx-host/examples/fault_host.rs` lists its faults.
+    pub(crate) fn start_with_faults(&self, faults: &[(&str, &str)]) -> Plugin {
         let mut command = Command::new(&built().fault_host);
         command
             .arg(&built().library)
@@ -97,7 +107,7 @@ impl Installation {
             .arg(&self.pbx.database)
             .arg(&self.pbx.media)
             .arg(&self.announced);
-        command.env("FAULT_AT_CALLBACK", callback.to_string());
+        command.envs(faults.iter().copied());
         self.spawn(command)
     }
 
@@ -189,9 +199,27 @@ impl Plugin {
     pub(crate) fn try_call(&mut self, call: &Value) -> Option<Answer> {
         self.send(call)?;
         let line = self.lines.recv_timeout(PATIENCE).ok()?;
-        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the answer {line}"));
-        let status = answer["status"].as_i64().unwrap_or_else(|| panic!("an answer without status: {line}"));
-        Some(Answer { status, body: answer["answer"].clone() })
+        Some(answer(&serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the answer {line}"))))
+    }
+
+    /// Makes several calls at once, each on a thread of its own; the answers are in the order of the calls.
+    pub(crate) fn call_together(&mut self, calls: &[Value]) -> Vec<Answer> {
+        self.send(&json!({"parallel": calls})).expect("the plugin takes calls");
+        self.answers_together()
+    }
+
+    /// The answers to calls that were sent together.
+    pub(crate) fn answers_together(&mut self) -> Vec<Answer> {
+        let line = self.lines.recv_timeout(PATIENCE).expect("an answer to calls made at once");
+        let answers: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        let list = answers["parallel"].as_array().unwrap_or_else(|| panic!("no answers in {line}"));
+        list.iter().map(answer).collect()
+    }
+
+    /// The answer to a call that was sent before.
+    pub(crate) fn answer(&mut self) -> Answer {
+        let line = self.lines.recv_timeout(PATIENCE).expect("an answer to the call sent before");
+        answer(&serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}")))
     }
 
     /// Sends one call and does not wait for the answer.
@@ -258,6 +286,11 @@ impl Plugin {
         let count: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"));
         count["callbacks"].as_u64().unwrap_or_else(|| panic!("no number of callbacks in {line}"))
     }
+}
+
+fn answer(line: &Value) -> Answer {
+    let status = line["status"].as_i64().unwrap_or_else(|| panic!("an answer without status: {line}"));
+    Answer { status, body: line["answer"].clone() }
 }
 
 impl Drop for Plugin {

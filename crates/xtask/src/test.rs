@@ -5,7 +5,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::packages::{self, Packages};
-use crate::steps::{Steps, cargo};
+use crate::steps::{Steps, Tally, cargo};
 
 /// Runs every check and every test.
 ///
@@ -23,7 +23,8 @@ pub(crate) struct Options {
     quick: bool,
 }
 
-/// Runs all steps and fails when one failed.
+/// Runs all steps and fails when one failed. The last line of the output is the number of tests passed and failed; tests
+/// that could not even be built count as one failure.
 pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     let packages = if options.quick { Packages::Incomplete } else { packages::provide()? };
     let mut steps = Steps::default();
@@ -31,14 +32,17 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     steps.run("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // The tests start these programs; tests/support/build.rs makes the same selection.
     let programs = ["build", "--workspace", "--exclude", "xtask", "--lib", "--bins", "--examples"];
+    let mut tally = Tally { passed: 0, failed: 1 };
     if steps.run("programs", &mut cargo(&programs))? {
         let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
         servers(&mut test, options.quick, packages);
-        steps.run("tests", &mut test)?;
+        tally = steps.run_tests("tests", &mut test)?;
     }
     let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     steps.run("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
-    steps.finish()
+    let result = steps.finish();
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    result
 }
 
 /// Tells the tests whether a server that is absent is a failure.
