@@ -41,12 +41,17 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The region of telephone numbers without a country code on a PBX with this `PBXLanguage`.
+    pub fn region_on<'a>(&'a self, language: &str) -> &'a str {
+        match self.region.as_str() {
+            "" => PhoneRules::region_of_language(language),
+            region => region,
+        }
+    }
+
     /// How telephone numbers are read on a PBX with this `PBXLanguage`.
     pub fn phones(&self, language: &str) -> PhoneRules {
-        match self.region.as_str() {
-            "" => PhoneRules::new(PhoneRules::region_of_language(language)),
-            region => PhoneRules::new(region),
-        }
+        PhoneRules::new(self.region_on(language))
     }
 }
 
@@ -321,7 +326,7 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
 /// Digits of the longest internal number in sight: the PBX's setting, the pool, or an employee's number.
 fn longest_number(inputs: Inputs<'_>) -> usize {
     let employees = inputs.pbx.employees.iter().map(|employee| employee.values[Field::Number].len());
-    let pool = inputs.policy.number_to.map_or(0, |to| to.to_string().len());
+    let pool = inputs.policy.number_to.or(inputs.policy.number_from).map_or(0, |to| to.to_string().len());
     employees.chain([pool, inputs.pbx.extension_length as usize]).max().unwrap_or(3)
 }
 
@@ -394,7 +399,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
             plan.user_id = Some(link.user_id);
             let reason = format!(
                 "the employee {} was deleted on the PBX; nobody is made again without being asked",
-                link.pbx[Field::Number]
+                link.shown[Field::Number]
             );
             plan.link = Some(link);
             wait(&mut plan, None, "employee-deleted", reason);

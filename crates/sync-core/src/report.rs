@@ -285,8 +285,8 @@ fn conflict_row(conflict: &Conflict) -> Value {
 fn departure_row(departure: &Departure) -> Value {
     let link = &departure.link;
     json!({
-        "name": link.pbx[Field::Name],
-        "number": link.pbx[Field::Number],
+        "name": link.shown[Field::Name],
+        "number": link.shown[Field::Number],
         "userId": link.user_id,
         "directoryId": link.key.as_str(),
         "reason": departure.reason(),

@@ -62,6 +62,7 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, server_id
 fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, field: Field) {
     let done = |side: Side| outcome.changes.get(&(side, field)) == Some(&Outcome::Done);
     let pbx_now = if done(Side::Pbx) { &person.after[field] } else { &person.before[field] };
+    link.shown[field] = pbx_now.clone();
     if done(Side::Directory) {
         let written = &person.after[field];
         link.directory[field] = written.clone();

@@ -101,7 +101,8 @@ pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hol
     let links = session.journal.links(job.policy.server_id)?;
     let directory = read_directory(&links, session, &mut |_, _| ControlFlow::Continue(()));
     clear_spool(session.spool);
-    let (approved, holds) = make_plan(job.policy, &links, &directory?, session)?.approve(&job.limits);
+    let (plan, _) = make_plan(job.policy, links, &directory?, session)?;
+    let (approved, holds) = plan.approve(&job.limits);
     Ok((approved.into_plan(), holds))
 }
 
@@ -157,7 +158,9 @@ impl Run<'_, '_> {
         })?;
         self.stop_if_cancelled()?;
         self.progress.enter("planning", directory.entries.len() as u64, host);
-        make_plan(self.job.policy, &links, &directory, self.session)
+        let (plan, region) = make_plan(self.job.policy, links, &directory, self.session)?;
+        self.session.journal.note_region(self.job.policy.server_id, &region)?;
+        Ok(plan)
     }
 
     fn stop_if_cancelled(&self) -> Result<(), RunError> {
@@ -225,15 +228,20 @@ fn read_directory(
     Ok(directory)
 }
 
-/// Reads the PBX and makes the plan.
+/// Reads the PBX and makes the plan; answers it with the region that telephone numbers were read by.
 fn make_plan(
     policy: &Policy,
-    links: &[Link],
+    mut links: Vec<Link>,
     directory: &DirectorySnapshot,
     session: &mut Session<'_>,
-) -> Result<Plan, RunError> {
+) -> Result<(Plan, String), RunError> {
     let pbx = session.pbx.read()?;
     debug!("PBX: {} employees, {} numbers in use", pbx.employees.len(), pbx.numbers.len());
+    let region = policy.region_on(&pbx.language);
+    if session.journal.region(policy.server_id)? != region {
+        // Mobiles are compared anew: what they meant depends on the region.
+        links.iter_mut().for_each(|link| link.forget_base(Field::Mobile));
+    }
     let everyone = session.journal.all_linked_users()?;
     let linked_elsewhere: BTreeSet<i64> =
         everyone.into_iter().filter(|(_, server)| *server != policy.server_id).map(|(user, _)| user).collect();
@@ -242,12 +250,12 @@ fn make_plan(
         policy,
         directory,
         pbx: &pbx,
-        links,
+        links: &links,
         linked_elsewhere: &linked_elsewhere,
         numbers_used: &numbers_used,
         phones: policy.phones(&pbx.language),
     };
-    Ok(make(inputs))
+    Ok((make(inputs), region.to_owned()))
 }
 
 fn cancelled(error: DirectoryError) -> RunError {

@@ -71,6 +71,9 @@ fn settle_intent(intent: &Intent, journal: &mut Journal, pbx: &mut Pbx) -> Resul
 
 /// Hands the PBX every event it has not been told of. What it does not take stays for the next time.
 pub fn deliver(journal: &mut Journal, host: &dyn Host) -> Result<(), JournalError> {
+    if !host.announces() {
+        return Ok(());
+    }
     loop {
         let events = journal.outbox(ANNOUNCED_AT_ONCE)?;
         if events.is_empty() {
