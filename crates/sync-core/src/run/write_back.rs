@@ -29,29 +29,31 @@ impl Run<'_, '_> {
         while done < writes.len() {
             self.stop_if_cancelled()?;
             let end = chunk_end(&places, done);
-            self.write_chunk(plan, &places[done..end], &writes[done..end], outcomes)?;
+            self.write_chunk(plan, &places[done..end], &writes[done..end], outcomes, done as u64)?;
             done = end;
-            self.progress.step(done as u64, host);
         }
         Ok(())
     }
 
-    /// Writes some values. What they replace is in the journal before anything is sent.
+    /// Writes some values, after `before` others. What they replace is in the journal before anything is sent.
     fn write_chunk(
         &mut self,
         plan: &Plan,
         places: &[(usize, &Change)],
         writes: &[DirectoryWrite],
         outcomes: &mut [PersonOutcome],
+        before: u64,
     ) -> Result<(), RunError> {
         let records: Vec<ChangeRecord> =
             places.iter().map(|(at, change)| record(self.run_id, &plan.people[*at], change, &outcomes[*at])).collect();
         let ids = self.session.journal.record_changes(&records)?;
         let mut known: Vec<(i64, String)> = Vec::new();
+        let (progress, host) = (&mut self.progress, self.session.host);
         let written = self.session.directory.write(writes, &mut |index, result| {
             let (at, change) = places[index];
             let noted = note_written(&plan.people[at], change, result, &mut outcomes[at]);
             known.push((ids[index], noted));
+            progress.step(before + known.len() as u64, host);
         });
         self.session.journal.finish_changes(&known)?;
         Ok(written?)
