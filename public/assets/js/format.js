@@ -92,3 +92,16 @@ export function personCell(person) {
 export function badge(kind, text) {
   return h('span', { class: `ui label ls-badge ls-badge-${kind}` }, text);
 }
+
+/** The kinds of people a run counts, in the order of its sentence. */
+const RUN_COUNTS = ['create', 'adopt', 'update', 'writeBack', 'conflict', 'departed'];
+
+/** What a run did, in the page's language: from its counts, or where they are missing the module's own sentence. */
+export function runSummary(run) {
+  const counts = run.counts || {};
+  if (!('create' in counts)) return run.summary || '';
+  const told = RUN_COUNTS.filter((kind) => counts[kind] > 0).map((kind) => t(`run.count.${kind}`, { count: counts[kind] }));
+  const held = (counts.held || []).length;
+  if (held) told.push(t('run.count.held', { count: held }));
+  return told.length ? told.join('; ') : t('run.upToDate');
+}

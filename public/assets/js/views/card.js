@@ -2,7 +2,7 @@
 
 import { call } from '../api.js';
 import { fill, h, uniqueId, val, withBusy } from '../dom.js';
-import { badge, duration, moment, relative } from '../format.js';
+import { badge, duration, moment, relative, runSummary } from '../format.js';
 import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, message } from '../messages.js';
 import { isRunning, serverTitle } from '../status.js';
@@ -46,7 +46,7 @@ function cardFacts(server) {
   const last = run
     ? [h('div', { class: 'ls-fact-main' }, isRunning(server) ? t('run.startedRelative', { when: relative(run.startedAt) })
       : relative(run.endedAt || run.startedAt), ' ', stateBadge(run.state)),
-    run.summary && h('div', { class: 'ls-fact-more' }, val(run.summary))]
+    runSummary(run) && h('div', { class: 'ls-fact-more' }, val(runSummary(run)))]
     : [h('div', { class: 'ls-fact-main' }, t('run.never')), h('div', { class: 'ls-fact-more' }, t('run.neverNext'))];
   const next = server.nextRun
     ? [h('div', { class: 'ls-fact-main' }, server.nextRun <= Date.now() ? t('time.due') : relative(server.nextRun)),

@@ -53,7 +53,7 @@ export function showConflicts(app, place, signal) {
         cell: (row) => [h('strong', { class: 'ls-name' }, val(personName(row.person) || '–')),
           h('div', { class: 'ls-muted' }, [row.field && fieldName(row.field), row.side && sideName(row.side)].filter(Boolean).join(' · '))],
       },
-      { id: 'reason', label: t('conflicts.reason'), cell: (row) => errors(row).map((text) => h('div', { class: 'ls-reason' }, val(text))) },
+      { id: 'reason', label: t('conflicts.reason'), cell: (row) => [h('strong', {}, tOr(`cause.${row.cause}`, '')), errors(row).map((text) => h('div', { class: 'ls-reason' }, val(text)))].flat() },
       { id: 'directory', label: t('side.directory'), cell: (row) => fieldValue(row.field, row.directoryValue) },
       { id: 'pbx', label: t('side.pbx'), cell: (row) => fieldValue(row.field, row.pbxValue) },
       {

@@ -124,7 +124,7 @@ function conflictLine(conflict) {
   const differ = conflict.directoryValue || conflict.pbxValue;
   return h('div', { class: 'ls-conflict' },
     conflict.field && h('span', { class: 'ls-change-field' }, fieldName(conflict.field), ': '),
-    val(conflict.reason || tOr(`cause.${conflict.cause}`, conflict.cause || '')),
+    h('strong', {}, tOr(`cause.${conflict.cause}`, conflict.cause || '')), conflict.reason && h('div', {}, val(conflict.reason)),
     differ && h('div', { class: 'ls-muted' },
       `${sideName('directory')}: `, fieldValue(conflict.field, conflict.directoryValue), ' · ',
       `${sideName('pbx')}: `, fieldValue(conflict.field, conflict.pbxValue)));

@@ -2,7 +2,7 @@
 
 import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
-import { badge, duration, fieldName, fieldValue, moment, sideName } from '../format.js';
+import { badge, duration, fieldName, fieldValue, moment, runSummary, sideName } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { serverTitle } from '../status.js';
@@ -39,7 +39,7 @@ function runTable(app, runs, named) {
     { id: 'state', label: t('runs.state'), narrow: true, cell: (run) => stateBadge(run.state) },
     {
       id: 'summary', label: t('runs.summary'),
-      cell: (run) => [run.summary && h('div', {}, val(run.summary)), run.error && h('div', { class: 'ls-conflict' }, val(run.error))],
+      cell: (run) => [runSummary(run) && h('div', {}, val(runSummary(run))), run.error && h('div', { class: 'ls-conflict' }, val(run.error))],
     },
     { id: 'took', label: t('runs.took'), narrow: true, cell: (run) => (run.endedAt ? duration(run.endedAt - run.startedAt) : '–') },
     app.can('get-run') && {
@@ -54,7 +54,7 @@ function runTable(app, runs, named) {
     caption: t('runs.title'),
     rows: runs,
     columns,
-    searchText: (run) => [run.summary, run.error, tOr(`kind.${run.kind}`, ''), tOr(`state.${run.state}`, ''), serverTitle(run.server)].join(' '),
+    searchText: (run) => [runSummary(run), run.error, tOr(`kind.${run.kind}`, ''), tOr(`state.${run.state}`, ''), serverTitle(run.server)].join(' '),
   });
 }
 
@@ -85,7 +85,7 @@ function runFacts(app, run) {
         server && h('div', { class: 'ls-fact-more' }, val(serverTitle(server)))),
       fact(t('runs.kind'), h('div', { class: 'ls-fact-main' }, tOr(`kind.${run.kind}`, run.kind || '–')),
         run.endedAt && h('div', { class: 'ls-fact-more' }, duration(run.endedAt - run.startedAt))),
-      run.summary && fact(t('runs.summary'), h('div', { class: 'ls-fact-main' }, val(run.summary))))),
+      runSummary(run) && fact(t('runs.summary'), h('div', { class: 'ls-fact-main' }, val(runSummary(run)))))),
     run.error && message('negative', t('runs.failed'), [run.error]),
   ];
 }
