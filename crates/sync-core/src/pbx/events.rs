@@ -7,11 +7,6 @@ const SOURCE: &str = "ModelsBase->sendChangesToBackend";
 const SAVED: &str = "afterSave";
 const DELETED: &str = "afterDelete";
 
-/// The JSON array of the events, as the host announces it.
-pub fn events_json(events: &[ModelEvent]) -> String {
-    serde_json::to_string(events).unwrap_or_else(|error| unreachable!("events are plain text: {error}"))
-}
-
 /// A new row: every column, `id` last.
 pub(super) fn created(schema: &Schema, table: Table, id: i64) -> ModelEvent {
     let mut fields = columns_without_id(schema, table);
@@ -54,7 +49,7 @@ mod tests {
     fn json_is_what_the_pbx_publishes() {
         let events = [updated(Table::Users, 113, vec!["email".to_owned()])];
         assert_eq!(
-            events_json(&events),
+            serde_json::to_string(&events).unwrap(),
             r#"[{"source":"ModelsBase->sendChangesToBackend","model":"MikoPBX\\Common\\Models\\Users","recordId":"113","action":"afterSave","changedFields":["email"]}]"#
         );
     }

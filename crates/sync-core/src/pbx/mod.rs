@@ -34,7 +34,6 @@ mod uses;
 mod writer;
 
 pub use derived::{caller_id, search_index, unique_id};
-pub use events::events_json;
 
 use avatar::Places;
 use schema::Schema;
