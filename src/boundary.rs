@@ -109,15 +109,18 @@ pub(crate) fn call(
     reply: Reply,
     body: impl FnOnce(&Plugin) -> Result<Answer, Failure>,
 ) -> i32 {
-    let handle = handles().get(&module.addr()).cloned();
-    let result = match handle {
+    let open = handles();
+    let handle = open.get(&module.addr()).cloned();
+    // Taken before anybody can close the handle, and held until the sink has its answer.
+    let _call = handle.as_ref().map(|handle| handle.calls.read().unwrap_or_else(PoisonError::into_inner));
+    drop(open);
+    let result = match &handle {
         None => Err(Failure::argument("the handle is NULL, closed, or was never opened")),
         Some(handle) if handle.poisoned.load(Ordering::SeqCst) => Err(Failure::new(
             LDAP_SYNC_POISONED,
             "an earlier call of this handle ended in an internal error: close it and open a new one",
         )),
         Some(handle) => with_host(&handle.host, || {
-            let _call = handle.calls.read().unwrap_or_else(PoisonError::into_inner);
             catch_unwind(AssertUnwindSafe(|| body(&handle.plugin))).unwrap_or_else(|panic| {
                 handle.poisoned.store(true, Ordering::SeqCst);
                 Err(internal_error(&*panic))

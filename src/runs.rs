@@ -93,9 +93,6 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
             }
         }
     }
-    if !ran.is_empty() {
-        journal.prune(now, DAYS_KEPT)?;
-    }
     let next = journal.servers()?.iter().filter(|record| goes_by_itself(record)).map(next_run).min();
     let data = json!({"ran": ran, "nextDue": next});
     match failures.into_iter().next() {
@@ -155,6 +152,7 @@ fn run_server(
         let kind = if limits.tick { "tick" } else { "manual" };
         journal.note_failed_run(record.id, kind, plugin.host.now(), &failure.to_string())?;
     }
+    journal.prune(plugin.host.now(), DAYS_KEPT)?;
     ended
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use support::first_sync::{Fate, awkward_people, many, only_people, tell};
 use support::people::{Someone, crowd};
 use support::servers::samba::{self, Options};
-use support::world::{World, preview};
+use support::world::{World, assert_pbx_unchanged, preview};
 
 #[test]
 fn awkward_people_become_employees() {
@@ -50,6 +50,19 @@ fn switched_off_accounts_and_system_accounts_are_left_out() {
     for name in ["Gone Away", "Guest", "krbtgt"] {
         assert!(!created.contains(&name), "{name} would become an employee: {created:?}");
     }
+}
+
+#[test]
+fn a_plain_sign_in_is_refused_and_the_message_says_what_to_do() {
+    let world = World::new();
+    let Some(server) = samba::start(&crowd(2), &Options::default()) else { return };
+    let (mut plugin, id) = world.install(&server.settings("none"));
+    let before = world.pbx().dump();
+    let refused = plugin.request("preview-sync", json!({"id": id}));
+    assert_eq!(refused.status, 7, "{}", refused.body);
+    let told = refused.errors().to_lowercase();
+    assert!(told.contains("strong authentication required") && told.contains("ldaps"), "{told}");
+    assert_pbx_unchanged(&before, &world.pbx().dump(), "a refused sign-in");
 }
 
 #[test]

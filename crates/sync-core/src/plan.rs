@@ -742,7 +742,7 @@ fn wait_without_changes(plan: &mut PersonPlan, cause: &'static str, reason: Stri
 fn give_number(plan: &mut PersonPlan, number: String, policy: &Policy, rules: &Rules<'_>) {
     plan.change_pbx(Field::Number, number.clone(), Why::NumberAssigned);
     let mapped = policy.attributes.contains_key(&Field::Number);
-    let ours_to_write = !matches!(plan.person.wish, NumberWish::OutsideLine(_));
+    let ours_to_write = matches!(plan.person.wish, NumberWish::None | NumberWish::Internal(_));
     if policy.write_back && mapped && ours_to_write {
         let value =
             plan.person.ours.get(&Field::Number).map_or(number.clone(), |ours| respell_number(ours, &number, rules));
