@@ -1,4 +1,4 @@
-//! The exported hooks: each a translation from C to one call of [`Plugin`](crate::plugin::Plugin).
+//! The exported hooks: each a translation from C to one call of the plugin.
 
 use std::ffi::{c_char, c_void};
 

@@ -5,6 +5,8 @@ mod packages;
 mod steps;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Every multi-step command of the project.
@@ -24,9 +26,16 @@ enum Task {
     Test(test::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
