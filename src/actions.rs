@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sync_core::host::Host;
 use sync_core::journal::{ConflictRecord, Journal, PeopleQuery, PeopleSort, RunRecord, ServerRecord};
+use sync_core::link::LinkState;
 use sync_core::person::Field;
 use sync_core::report::shown;
 
@@ -22,43 +23,65 @@ const LARGEST_PAGE: u32 = 1000;
 
 type Action = fn(&Plugin, &Value) -> Result<Answer, Failure>;
 
-/// Every action served, by name.
-const ACTIONS: [(&str, Action); 17] = [
-    ("get-actions", get_actions),
-    ("get-servers", get_servers),
-    ("get-server", get_server),
-    ("delete-server", delete_server),
-    ("set-autosync", set_autosync),
-    ("test-connection", test_connection),
-    ("get-available-ldap-users", runs::available),
-    ("preview-sync", runs::preview),
-    ("sync-ldap-users", runs::synchronise),
-    ("get-server-conflicts", get_conflicts),
-    ("delete-server-conflict", delete_conflict),
-    ("delete-server-conflicts", delete_conflicts),
-    ("get-status", get_status),
-    ("get-people", get_people),
-    ("get-runs", get_runs),
-    ("get-run", get_run),
-    ("cancel-run", cancel_run),
+/// One action: its name, the keys its body may have, and what serves it. Where the keys are `None` the body is a server's
+/// form, whose reader names unknown keys itself.
+struct Served {
+    name: &'static str,
+    keys: Option<&'static [&'static str]>,
+    serve: Action,
+}
+
+const fn served(name: &'static str, keys: &'static [&'static str], serve: Action) -> Served {
+    Served { name, keys: Some(keys), serve }
+}
+
+const fn served_with_form(name: &'static str, serve: Action) -> Served {
+    Served { name, keys: None, serve }
+}
+
+/// Every action served.
+const ACTIONS: [Served; 17] = [
+    served("get-actions", &[], get_actions),
+    served("get-servers", &[], get_servers),
+    served("get-server", &["id"], get_server),
+    served("delete-server", &["id"], delete_server),
+    served("set-autosync", &["id", "autosync"], set_autosync),
+    served_with_form("test-connection", test_connection),
+    served_with_form("get-available-ldap-users", runs::available),
+    served("preview-sync", &["id"], runs::preview),
+    served("sync-ldap-users", &["id"], runs::synchronise),
+    served("get-server-conflicts", &["id"], get_conflicts),
+    served("delete-server-conflict", &["recordId"], delete_conflict),
+    served("delete-server-conflicts", &["id"], delete_conflicts),
+    served("get-status", &[], get_status),
+    served("get-people", &["id", "search", "page", "perPage", "sort"], get_people),
+    served("get-runs", &["id"], get_runs),
+    served("get-run", &["runId"], get_run),
+    served("cancel-run", &["runId"], cancel_run),
 ];
 
-/// Serves one action.
+/// Serves one action. Keys of the body that mean nothing are named in the answer.
 pub(crate) fn serve(plugin: &Plugin, action: &str, body: &Value) -> Result<Answer, Failure> {
-    if !matches!(body, Value::Null | Value::Object(_)) {
-        return Err(Failure::argument("a JSON object is expected"));
-    }
-    match ACTIONS.iter().find(|(name, _)| *name == action) {
-        Some((_, serve)) => serve(plugin, body),
-        None => {
-            let shown: String = action.chars().take(64).collect();
-            Err(Failure::argument(format!("there is no action {shown:?}; get-actions names those there are")))
-        }
+    let empty = serde_json::Map::new();
+    let object = match body {
+        Value::Null => &empty,
+        Value::Object(object) => object,
+        _ => return Err(Failure::argument("a JSON object is expected")),
+    };
+    let Some(served) = ACTIONS.iter().find(|served| served.name == action) else {
+        let shown: String = action.chars().take(64).collect();
+        return Err(Failure::argument(format!("there is no action {shown:?}; get-actions names those there are")));
+    };
+    let known = |key: &str| served.keys.is_none_or(|keys| keys.contains(&key));
+    let unknown: Vec<String> = object.keys().filter(|key| !known(key)).cloned().collect();
+    match (served.serve)(plugin, body) {
+        Ok(answer) => Ok(answer.with_info(unknown_keys(&unknown))),
+        Err(failure) => Err(failure.with_info(unknown_keys(&unknown))),
     }
 }
 
 fn get_actions(_: &Plugin, _: &Value) -> Result<Answer, Failure> {
-    let names: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = ACTIONS.iter().map(|served| served.name).collect();
     Ok(Answer::new(json!(names)))
 }
 
@@ -284,21 +307,26 @@ fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure>
 }
 
 fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let number = |key: &str, default: u32| match &body[key] {
-        Value::Null => Ok(default),
-        _ => required_id(body, key).map(|number| u32::try_from(number).unwrap_or(default)),
+    let journal = plugin.journal()?;
+    let server_id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
+    if let Some(id) = server_id {
+        server(&journal, id)?;
+    }
+    let number = |key: &str, default: u32| match optional_text(body, key)?.as_str() {
+        "" => Ok(default),
+        text => text.parse().map_err(|_| field_error(key, "a whole number from 1 is expected")),
     };
     let (page, per_page) = (number("page", 1)?.max(1), number("perPage", 50)?.clamp(1, LARGEST_PAGE));
-    let (sort, descending) = sort_order(body["sort"].as_str().unwrap_or("name"))?;
+    let (sort, descending) = sort_order(&optional_text(body, "sort")?)?;
     let query = PeopleQuery {
-        server_id: Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?,
-        search: body["search"].as_str().unwrap_or_default().to_owned(),
+        server_id,
+        search: optional_text(body, "search")?,
         offset: (page - 1).saturating_mul(per_page),
         limit: per_page,
         sort,
         descending,
     };
-    let (links, total) = plugin.journal()?.people(&query)?;
+    let (links, total) = journal.people(&query)?;
     let people: Vec<Value> = links
         .iter()
         .map(|link| {
@@ -313,11 +341,27 @@ fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
                 "state": link.state.name(),
                 "since": link.since,
                 "createdBySync": link.created_by_sync,
+                "ObjectGUID": link.key.as_str(),
+                "userDisabled": link.state != LinkState::Active,
                 "reason": "",
             })
         })
         .collect();
     Ok(Answer::new(json!({"people": people, "total": total, "page": page, "perPage": per_page})))
+}
+
+/// A text in a body, also where it came as a number; empty when it is absent.
+fn optional_text(body: &Value, key: &str) -> Result<String, Failure> {
+    match &body[key] {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.trim().to_owned()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(field_error(key, "a text is expected")),
+    }
+}
+
+fn field_error(field: &str, text: &str) -> Failure {
+    Failure::fields(vec![(field.to_owned(), text.to_owned())], Vec::new())
 }
 
 /// The order of the people page: a column, with a leading `-` for the reverse.
@@ -396,6 +440,14 @@ fn get_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
 fn cancel_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let mut journal = plugin.journal()?;
     let run = run_record(&journal, body)?;
+    // A run that its process left "running" is nobody's to stop: where the run lock is free, it is closed.
+    if let Ok(_lock) = plugin.run_lock()
+        && journal.close_abandoned_runs(plugin.host.now())? > 0
+    {
+        let info =
+            "the program that made the run had ended in the middle; what it had written is settled by the next run";
+        return Ok(Answer::new(json!({"runId": run.id})).with_info([info.to_owned()]));
+    }
     if journal.request_cancel(run.id)? {
         Ok(Answer::new(json!({"runId": run.id})).with_info(["the run stops after the present batch".to_owned()]))
     } else {

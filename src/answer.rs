@@ -55,6 +55,11 @@ impl Failure {
         Failure { status: LDAP_SYNC_INVALID_ARGUMENT, data: Value::Null, errors, info }
     }
 
+    pub(crate) fn with_info(mut self, info: impl IntoIterator<Item = String>) -> Failure {
+        self.info.extend(info);
+        self
+    }
+
     pub(crate) fn with_data(mut self, data: Value) -> Failure {
         self.data = data;
         self

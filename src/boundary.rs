@@ -194,14 +194,8 @@ unsafe fn read_host(host: *const ldap_sync_host) -> Result<ldap_sync_host, Statu
     }
     // SAFETY: every version of the struct begins with these two numbers.
     let (version, size) = unsafe { ((*host).abi_version, (*host).size) };
+    // Of another version nothing more is known than these two numbers, so there is no callback to tell it to.
     if version != LDAP_SYNC_ABI_VERSION || (size as usize) < size_of::<ldap_sync_host>() {
-        if (size as usize) >= size_of::<ldap_sync_host>() {
-            // SAFETY: the struct is at least as large as ours.
-            let callbacks = Callbacks::new(unsafe { host.read() });
-            with_host(&callbacks, || {
-                error!("the host was built for version {version} of the ABI, the library has {LDAP_SYNC_ABI_VERSION}");
-            });
-        }
         return Err(LDAP_SYNC_ABI_MISMATCH);
     }
     // SAFETY: the version is ours and the struct at least as large as ours.

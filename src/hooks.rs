@@ -80,9 +80,11 @@ pub unsafe extern "C" fn ldap_sync_config_save(
     sink: ldap_sync_sink,
     context: *mut c_void,
 ) -> i32 {
-    // SAFETY: the caller lends `length` bytes for the time of the call.
-    let body = unsafe { Input::new(json, length).json() };
-    call(module, Reply::new(sink, context), |plugin| plugin.config_save(&body?))
+    call(module, Reply::new(sink, context), |plugin| {
+        // SAFETY: the caller lends `length` bytes for the time of the call.
+        let body = unsafe { Input::new(json, length).json() }?;
+        plugin.config_save(&body)
+    })
 }
 
 /// Hook "PBX-side edits".
@@ -97,9 +99,11 @@ pub unsafe extern "C" fn ldap_sync_models_changed(
     sink: ldap_sync_sink,
     context: *mut c_void,
 ) -> i32 {
-    // SAFETY: the caller lends `length` bytes for the time of the call.
-    let body = unsafe { Input::new(json, length).json() };
-    call(module, Reply::new(sink, context), |plugin| plugin.models_changed(&body?))
+    call(module, Reply::new(sink, context), |plugin| {
+        // SAFETY: the caller lends `length` bytes for the time of the call.
+        let body = unsafe { Input::new(json, length).json() }?;
+        plugin.models_changed(&body)
+    })
 }
 
 /// Serves one action of the admin page.
@@ -116,9 +120,11 @@ pub unsafe extern "C" fn ldap_sync_request(
     sink: ldap_sync_sink,
     context: *mut c_void,
 ) -> i32 {
-    // SAFETY: the caller lends a NUL-terminated name and `length` bytes for the time of the call.
-    let (action, body) = unsafe { (action_name(action), Input::new(json, length).json()) };
-    call(module, Reply::new(sink, context), |plugin| plugin.request(&action?, &body?))
+    call(module, Reply::new(sink, context), |plugin| {
+        // SAFETY: the caller lends a NUL-terminated name and `length` bytes for the time of the call.
+        let (action, body) = unsafe { (action_name(action)?, Input::new(json, length).json()?) };
+        plugin.request(&action, &body)
+    })
 }
 
 /// Closes the handle.

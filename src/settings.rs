@@ -298,9 +298,13 @@ impl<'a> Reader<'a> {
         self.attributes(settings);
     }
 
-    /// `security`, or the older `useTLS` whose 1 always meant StartTLS.
+    /// `security`, or the older `useTLS` whose 1 always meant StartTLS and whose 0 keeps working, with a warning.
     fn security(&mut self, settings: &mut Settings) {
         let older = self.boolean("useTLS");
+        if older == Some(false) && !self.object.contains_key("security") && !self.object.contains_key("allowPlain") {
+            // The older form's "no TLS" went over the network in the clear, and had no field to say that one knows.
+            settings.allow_plain = true;
+        }
         let wanted = self
             .choice::<Security>("security", "ldaps, starttls or none")
             .or(older.map(|tls| if tls { Security::StartTls } else { Security::None }));
@@ -503,6 +507,15 @@ mod tests {
         assert_eq!(form.password.unwrap().expose_secret(), "secret");
         assert_eq!((form.id, form.autosync), (None, Some(true)));
         assert_eq!(form.unknown, ["strange"]);
+    }
+
+    #[test]
+    fn the_older_form_without_tls_keeps_working() {
+        let body = json!({"serverName": "ldap.example.test", "useTLS": "0"});
+        let settings = Form::read(&body, None).ok().unwrap().settings;
+        assert_eq!((settings.security, settings.allow_plain), (Security::None, true));
+        let newer = json!({"serverName": "ldap.example.test", "security": "none"});
+        assert!(!Form::read(&newer, None).ok().unwrap().settings.allow_plain);
     }
 
     #[test]

@@ -141,8 +141,6 @@ pub fn sync_rows(plan: &Plan, outcomes: &[PersonOutcome], attributes: &BTreeMap<
             let mut row = person_row(person, Some(outcome));
             row.insert("usersSyncResult".into(), sync_result(person, outcome).into());
             row.insert("userHadChangesOnTheSide".into(), changed_side(person).into());
-            row.insert("userDisabled".into(), (person.person.account != AccountState::Active).into());
-            row.insert("ObjectGUID".into(), person.person.key.as_str().into());
             for (&field, attribute) in attributes {
                 row.entry(attribute.clone()).or_insert_with(|| shown(field, &person.person.values[field]).into());
             }
@@ -205,6 +203,8 @@ fn person_row(plan: &PersonPlan, outcome: Option<&PersonOutcome>) -> Map<String,
     row.insert("name".into(), plan.name().into());
     row.insert("userId".into(), outcome.and_then(|outcome| outcome.user_id).or(plan.user_id).into());
     row.insert("directoryId".into(), plan.person.key.as_str().into());
+    row.insert("ObjectGUID".into(), plan.person.key.as_str().into());
+    row.insert("userDisabled".into(), (plan.person.account != AccountState::Active).into());
     row.insert("action".into(), action_name(plan).into());
     let matched = if let Action::Adopt(by) = plan.action { Some(by.name()) } else { None };
     row.insert("matchedBy".into(), matched.into());
@@ -287,6 +287,8 @@ fn departure_row(departure: &Departure) -> Value {
     json!({
         "name": link.shown[Field::Name],
         "number": link.shown[Field::Number],
+        "mobile": link.shown[Field::Mobile],
+        "email": link.shown[Field::Email],
         "userId": link.user_id,
         "directoryId": link.key.as_str(),
         "reason": departure.reason(),
