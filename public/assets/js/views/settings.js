@@ -17,6 +17,10 @@ export async function showSettings(app, panel, signal, server) {
     new SettingsForm(app, panel, signal, newServer()).show();
     return;
   }
+  if (server.error) {
+    showDamaged(app, panel, signal, server);
+    return;
+  }
   fill(panel, loading());
   try {
     const { data, info } = await call('get-server', { id: server.id });
@@ -27,6 +31,12 @@ export async function showSettings(app, panel, signal, server) {
   } catch (error) {
     if (!signal.aborted) fill(panel, errorMessage(error, { retry: () => showSettings(app, panel, signal, server) }));
   }
+}
+
+/** Settings that cannot be read are typed anew: the form begins as that of a new server. */
+function showDamaged(app, panel, signal, server) {
+  const values = { ...newServer(), id: server.id, autosync: Boolean(server.autosync) };
+  new SettingsForm(app, panel, signal, values, server).show();
 }
 
 /** The form. `values` are what is typed now, `saved` what the module holds. */
