@@ -93,3 +93,48 @@ fn the_page_shows_status_people_and_conflicts() {
     let last = plugin.request("get-runs", json!({ "id": id })).list()[0]["runId"].to_string();
     check(&site.show(&format!("/?lang=en#/runs/{last}")), &["Ann O'Neil", "ann@example.test"]);
 }
+
+#[test]
+fn the_first_server_can_be_added_from_the_page() {
+    if !have("Chromium", &["chromium"], false) {
+        return;
+    }
+    let world = World::new();
+    world.installation.start().install().data();
+    let site = Site::start(&world);
+    check(&site.show("/?lang=en"), &["No directory server yet", "href=\"#/servers/new\"", "Add a server"]);
+    check(
+        &site.show("/?lang=en#/servers/new"),
+        &["<form", "Server address", "Base DN", "give one from the pool", "Save"],
+    );
+}
+
+#[test]
+fn a_broken_address_shows_the_overview() {
+    if !have("Chromium", &["chromium"], false) {
+        return;
+    }
+    let world = World::new();
+    world.installation.start().install().data();
+    let site = Site::start(&world);
+    check(&site.show("/?lang=en#/runs/%"), &["No directory server yet"]);
+}
+
+#[test]
+fn a_connection_test_that_fails_shows_its_steps_and_the_certificate() {
+    if !have("Chromium", &["chromium"], false) {
+        return;
+    }
+    let Some(server) = slapd::start(&[]) else { return };
+    let world = World::new();
+    let mut settings = server.settings("ldaps");
+    // Without its authority the server's certificate cannot be verified, so the reader decides about it.
+    settings["caCertificate"] = "".into();
+    world.install(&settings);
+    let site = Site::start(&world);
+    let shown = site.show("/?lang=en#/servers/1/test");
+    check(
+        &shown,
+        &["Reach the server", "Encryption", "The connection does not work yet", "SHA-256", "Trust this certificate"],
+    );
+}

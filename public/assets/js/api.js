@@ -7,15 +7,17 @@ const LONG_ACTION_SECONDS = 900;
 const LONG_ACTIONS = ['sync-ldap-users', 'preview-sync', 'get-available-ldap-users', 'test-connection'];
 
 /**
- * A request that did not succeed. `kind` is `refused` (the module answered, `messages` say why), `signed-out` or
- * `unreachable` (no usable answer arrived, so it is not known whether the action took place).
+ * A request that did not succeed. `kind` is `refused` (the module answered, `messages` say why and `data` is what it
+ * found out on the way, or null), `signed-out` or `unreachable` (no usable answer arrived, so it is not known whether
+ * the action took place).
  */
 export class ApiError extends Error {
-  constructor(kind, messages = []) {
+  constructor(kind, messages = [], data = null) {
     super(messages.map((message) => message.text).join(' ') || kind);
     this.name = 'ApiError';
     this.kind = kind;
     this.messages = messages;
+    this.data = data;
   }
 }
 
@@ -73,7 +75,7 @@ function open({ status, body }) {
   if (body && typeof body === 'object' && 'result' in body) {
     const messages = body.messages || {};
     if (body.result) return { data: body.data, info: texts(messages.info).map((message) => message.text) };
-    throw new ApiError('refused', texts(messages.error));
+    throw new ApiError('refused', texts(messages.error), body.data ?? null);
   }
   throw new ApiError(status === 401 || status === 403 ? 'signed-out' : 'unreachable');
 }

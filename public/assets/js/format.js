@@ -67,16 +67,29 @@ export function sideName(side) {
   return tOr(`side.${side}`, side || '');
 }
 
-/** One change: field, side, old → new and the reason. */
+/** One change: field, side, old → new and the reason; one that was not made says so, with why. */
 export function changeLine(change) {
-  return h('div', { class: 'ls-change' },
+  const missed = notDone(change.outcome);
+  return h('div', { class: missed ? 'ls-change ls-change-missed' : 'ls-change' },
+    missed && [badge('bad', t('outcome.notDone')), ' '],
     h('span', { class: 'ls-change-field' }, fieldName(change.field)), ' ',
     h('span', { class: 'ls-change-side' }, tOr(`side.${change.side}.inside`, change.side || ''), ':'), ' ',
     h('span', { class: 'ls-change-values' },
       srOnly(t('change.from')), fieldValue(change.field, change.old),
       h('span', { 'aria-hidden': 'true', class: 'ls-arrow' }, ' → '), srOnly(t('change.to')),
       fieldValue(change.field, change.new)),
-    change.why && h('span', { class: 'ls-why' }, ' ', val(change.why)));
+    change.why && h('span', { class: 'ls-why' }, ' ', val(change.why)),
+    missed && h('div', { class: 'ls-reason' }, val(outcomeText(change.outcome))));
+}
+
+/** Whether `outcome` tells that a change was not made; a change of a preview has none. */
+export function notDone(outcome) {
+  return Boolean(outcome) && outcome !== 'done';
+}
+
+/** The words of an outcome: the page's own where it has them, else the sentence the module gave. */
+export function outcomeText(outcome) {
+  return tOr(`outcome.${outcome}`, outcome);
 }
 
 /** A person's name with number, mobile and e-mail beneath it. */

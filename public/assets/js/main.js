@@ -34,6 +34,7 @@ class App {
     this.status = new StatusWatch();
     this.jobs = new Map();
     this.drafts = new Map();
+    this.notices = new Map();
     this.live = h('div', { class: 'ls-sr', role: 'status', 'aria-live': 'polite' });
     this.main = h(insideMikoPbx() ? 'div' : 'main', { class: 'ls-main', tabindex: '-1' });
     this.view = new AbortController();
@@ -98,8 +99,7 @@ class App {
 
   showRoute(moveFocus) {
     const path = window.location.hash.replace(/^#\/?/, '').split('?')[0];
-    const [pattern, view, tabName] = ROUTES.find(([candidate]) => candidate.test(path)) || ROUTES[0];
-    const parameters = (path.match(pattern) || []).slice(1).map(decodeURIComponent);
+    const { view, tabName, parameters } = findRoute(path);
     this.view.abort();
     this.view = new AbortController();
     this.tabs.forEach(([name, tab]) => {
@@ -113,6 +113,17 @@ class App {
     const again = keepFocus && this.main.querySelector(`[data-keep-focus="${CSS.escape(keepFocus)}"]`);
     (again || this.main).focus({ preventScroll: Boolean(again) });
     if (!again) this.root.scrollIntoView();
+  }
+}
+
+/** The view an address names; the overview where it names none or has a broken percent escape. */
+function findRoute(path) {
+  const [pattern, view, tabName] = ROUTES.find(([candidate]) => candidate.test(path)) || ROUTES[0];
+  try {
+    return { view, tabName, parameters: (path.match(pattern) || []).slice(1).map(decodeURIComponent) };
+  } catch {
+    const [, overview, overviewTab] = ROUTES[0];
+    return { view: overview, tabName: overviewTab, parameters: [] };
   }
 }
 

@@ -22,17 +22,19 @@ export function serverCard(app, id, section) {
   const facts = h('dl', { class: 'ls-facts' });
   const problem = h('div', {});
   const held = h('div', {});
+  const damaged = h('div', {});
   const progress = runProgress(app);
   const autosync = autosyncSwitch(app, id, problem);
   const actions = cardActions(app, id, section);
   const element = h('section', { class: 'ui segment ls-card' },
     h('div', { class: 'ls-card-head' }, h('div', {}, title, provider), autosync.element),
-    facts, progress.element, held, problem, actions.element);
+    damaged, facts, progress.element, held, problem, actions.element);
 
   function update(server) {
     fill(title, val(serverTitle(server)));
     provider.textContent = tOr(`type.${server.provider}`, server.provider || '');
     fill(facts, cardFacts(server));
+    fill(damaged, server.error && message('negative', t('server.damagedTitle'), [server.error, t('server.damagedText')]));
     fill(held, server.heldRun && message('warning', t('held.title'), [server.heldRun.reason || t('held.text')]));
     autosync.update(server);
     progress.update(server);

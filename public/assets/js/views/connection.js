@@ -4,18 +4,25 @@ import { call } from '../api.js';
 import { fill, h, srOnly, val } from '../dom.js';
 import { fieldName } from '../format.js';
 import { currentLanguage, t, tOr } from '../i18n.js';
-import { errorMessage, loading } from '../messages.js';
+import { errorMessage, loading, message } from '../messages.js';
 import { rememberPin } from './settings-draft.js';
 
 /** Shows the section for a saved `server`. */
 export async function showTest(app, panel, signal, server) {
   const body = h('div', {});
-  const trust = app.can('config-save') && ((sha256) => {
+  const trust = (sha256) => {
     rememberPin(app, server.id, sha256);
     app.go(`servers/${encodeURIComponent(server.id)}/settings`);
-  });
-  fill(panel, h('h2', { class: 'ui header' }, t('test.title')), h('p', { class: 'ls-hint' }, t('test.hint')), body);
+  };
+  fill(panel, savedNotice(app, server), h('h2', { class: 'ui header' }, t('test.title')), h('p', { class: 'ls-hint' }, t('test.hint')), body);
   await runTest(app, body, { id: server.id }, { signal, trust });
+}
+
+/** What the module said when the server was saved for the first time, once. */
+function savedNotice(app, server) {
+  const info = app.notices.get(String(server.id));
+  app.notices.delete(String(server.id));
+  return info && message('positive', t('form.saved'), info);
 }
 
 /**
@@ -25,22 +32,29 @@ export async function showTest(app, panel, signal, server) {
 export async function runTest(app, place, request, { signal, trust }) {
   fill(place, loading(t('test.loading')));
   try {
-    const { data } = await call('test-connection', request);
+    const { data, info } = await call('test-connection', request);
     if (signal.aborted) return null;
-    const steps = data.steps || [];
-    const passed = steps.every((step) => step.ok);
-    fill(place,
-      h('div', { class: 'ui segment' },
-        h('ol', { class: 'ls-steps' }, steps.map((step) => stepItem(step, trust))),
-        h('p', { class: 'ls-summary' }, t(passed ? 'test.passed' : 'test.notPassed'))));
-    app.announce(t(passed ? 'test.passed' : 'test.notPassed'));
+    fill(place, stepList(data.steps || [], trust, 'test.passed'),
+      info.length > 0 && message('warning', t('warnings.title'), info));
+    app.announce(t('test.passed'));
     return null;
   } catch (error) {
-    if (!signal.aborted) {
-      fill(place, errorMessage(error, { title: t('test.failed'), retry: () => runTest(app, place, request, { signal, trust }) }));
-    }
+    if (!signal.aborted) showFailure(error, place, trust, () => runTest(app, place, request, { signal, trust }));
     return error;
   }
+}
+
+/** A test that failed on the way shows how far it came, one that could not begin only why. */
+function showFailure(error, place, trust, retry) {
+  const steps = (error.data && error.data.steps) || [];
+  const title = t(steps.length ? 'test.stepFailed' : 'test.failed');
+  fill(place, steps.length > 0 && stepList(steps, trust, 'test.notPassed'), errorMessage(error, { title, retry }));
+}
+
+function stepList(steps, trust, summary) {
+  return h('div', { class: 'ui segment' },
+    h('ol', { class: 'ls-steps' }, steps.map((step) => stepItem(step, trust))),
+    h('p', { class: 'ls-summary' }, t(summary)));
 }
 
 function stepItem(step, trust) {
@@ -61,7 +75,7 @@ function certificateDetails(step, trust) {
     ['valid', [certificate.notBefore, certificate.notAfter].map(dateText).filter(Boolean).join(' – ')],
     ['names', names.join(', ') || t('certificate.noNames')], ['sha256', certificate.sha256],
   ];
-  const canTrust = !step.ok && trust && certificate.sha256;
+  const canTrust = !step.ok && certificate.sha256;
   return h('details', { class: 'ls-details', open: !step.ok },
     h('summary', {}, t('certificate.title')),
     h('dl', { class: 'ls-pairs' }, rows.filter(([, text]) => text).map(([name, text]) => [

@@ -11,7 +11,7 @@ export function showOverview(app, place, signal) {
   const problem = h('div', {});
   const cards = h('div', { class: 'ls-cards' }, loading());
   const people = h('div', {});
-  const add = app.can('config-save') && h('a', { class: 'ui button', href: '#/servers/new' }, t('server.add'));
+  const add = h('a', { class: 'ui button', href: '#/servers/new' }, t('server.add'));
   fill(place,
     h('div', { class: 'ls-view-head' }, h('h1', { class: 'ui header' }, t('overview.title')), add),
     problem, cards, people);
@@ -34,8 +34,8 @@ export function showOverview(app, place, signal) {
     if (ids !== shown) {
       shown = ids;
       byId = new Map(servers.map((server) => [server.id, serverCard(app, server.id)]));
-      fill(cards, servers.length ? [...byId.values()].map((card) => card.element) : noServers(app));
-      if (add) add.hidden = servers.length === 0;
+      fill(cards, servers.length ? [...byId.values()].map((card) => card.element) : noServers());
+      add.hidden = servers.length === 0;
       section = servers.length > 0 && app.can('get-people') ? peopleSection(app, servers, signal) : null;
       fill(people, section && section.element);
     }
@@ -46,7 +46,7 @@ export function showOverview(app, place, signal) {
   }, signal);
 }
 
-function noServers(app) {
-  const add = app.can('config-save') && [h('a', { class: 'ui primary button', href: '#/servers/new' }, t('server.add'))];
-  return emptyState(t('overview.emptyTitle'), t('overview.emptyText'), ...(add || []));
+function noServers() {
+  return emptyState(t('overview.emptyTitle'), t('overview.emptyText'),
+    h('a', { class: 'ui primary button', href: '#/servers/new' }, t('server.add')));
 }

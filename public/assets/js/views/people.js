@@ -85,7 +85,7 @@ function columns(servers) {
 }
 
 function personState(state) {
-  const kinds = { linked: 'good', active: 'good', synced: 'good', conflict: 'warn', departed: 'warn', disabled: 'quiet' };
+  const kinds = { active: 'good', disabled: 'quiet', expired: 'quiet', absent: 'warn' };
   return badge(kinds[state] || 'quiet', tOr(`personState.${state}`, state || '–'));
 }
 

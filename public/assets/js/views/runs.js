@@ -2,7 +2,7 @@
 
 import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
-import { badge, duration, fieldName, fieldValue, moment, runSummary, sideName } from '../format.js';
+import { badge, duration, fieldName, fieldValue, moment, notDone, outcomeText, runSummary, sideName } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { serverTitle } from '../status.js';
@@ -69,7 +69,7 @@ export function showRun(app, place, signal, runId) {
     fill(body, loading());
     try {
       const { data } = await call('get-run', { runId });
-      if (!signal.aborted) fill(body, runFacts(app, data), changeTable(data.changes || []));
+      if (!signal.aborted) fill(body, runFacts(app, data), changeTable(data.changes || [], data.changeCount));
     } catch (error) {
       if (!signal.aborted) fill(body, errorMessage(error, { retry: load }));
     }
@@ -90,10 +90,13 @@ function runFacts(app, run) {
   ];
 }
 
-function changeTable(changes) {
+/** `count` is how many changes the run made; the module answers only the first of very many. */
+function changeTable(changes, count) {
   if (changes.length === 0) return emptyState(t('runs.noChangesTitle'), t('runs.noChangesText'));
   const sides = ['pbx', 'directory'];
-  return h('section', { class: 'ls-section' }, h('h2', { class: 'ui header' }, t('runs.changes')), dataTable({
+  return h('section', { class: 'ls-section' }, h('h2', { class: 'ui header' }, t('runs.changes')),
+    count > changes.length && h('p', { class: 'ls-summary' }, t('runs.changesCut', { shown: changes.length, count })),
+    dataTable({
     caption: t('runs.changes'),
     rows: changes,
     columns: [
@@ -102,7 +105,7 @@ function changeTable(changes) {
       { id: 'old', label: t('runs.old'), cell: (change) => fieldValue(change.field, change.old) },
       { id: 'new', label: t('runs.new'), cell: (change) => fieldValue(change.field, change.new) },
       { id: 'why', label: t('runs.why'), cell: (change) => (change.why ? val(change.why) : '–') },
-      { id: 'outcome', label: t('runs.outcome'), narrow: true, cell: (change) => outcomeBadge(change.outcome) },
+      { id: 'outcome', label: t('runs.outcome'), cell: (change) => outcomeCell(change.outcome) },
     ],
     filters: [{ label: t('filter.all'), match: () => true },
       ...sides.map((side) => ({ label: sideName(side), match: (change) => change.side === side }))],
@@ -110,8 +113,8 @@ function changeTable(changes) {
   }));
 }
 
-function outcomeBadge(outcome) {
+function outcomeCell(outcome) {
   if (!outcome) return '–';
-  const kinds = { applied: 'good', written: 'good', done: 'good', failed: 'bad', refused: 'bad', skipped: 'quiet', pending: 'info' };
-  return badge(kinds[outcome] || 'quiet', tOr(`outcome.${outcome}`, outcome));
+  if (!notDone(outcome)) return badge('good', t('outcome.done'));
+  return [badge('bad', t('outcome.notDone')), h('div', { class: 'ls-reason' }, val(outcomeText(outcome)))];
 }

@@ -13,10 +13,17 @@ export const ATTRIBUTES = [
   'userAvatarAttribute', 'userAccountControl', 'userPasswordAttribute',
 ];
 
+const FILTERS = {
+  ActiveDirectory: '(&(objectCategory=person)(objectClass=user))',
+  OpenLDAP: '(objectClass=inetOrgPerson)',
+  '389DirectoryServer': '(objectClass=person)',
+  FreeIPA: '(objectClass=person)',
+};
+
 const BASE = {
   serverName: '', caCertificate: '', verifyCertificate: true, pinnedCertificate: '', allowPlain: false,
   administrativeLogin: '', administrativePassword: '', baseDN: '', organizationalUnit: '', updateAttributes: false,
-  autosync: false, defaultRegion: '', numberFrom: '', numberTo: '', forwardToMobile: true, syncInterval: 300,
+  autosync: false, defaultRegion: '', numberFrom: '', numberTo: '', poolWhenTaken: false, forwardToMobile: true, syncInterval: 300,
 };
 
 /** What a directory of this type usually wants. */
@@ -26,7 +33,7 @@ export function preset(type) {
   return {
     serverPort: PORTS.ldaps,
     security: 'ldaps',
-    userFilter: activeDirectory ? '(&(objectClass=user)(objectCategory=person))' : '(objectClass=inetOrgPerson)',
+    userFilter: FILTERS[type],
     attributes: {
       userNameAttribute: 'displayName',
       userExtensionAttribute: 'telephoneNumber',

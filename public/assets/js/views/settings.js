@@ -17,13 +17,26 @@ export async function showSettings(app, panel, signal, server) {
     new SettingsForm(app, panel, signal, newServer()).show();
     return;
   }
+  if (server.error) {
+    showDamaged(app, panel, signal, server);
+    return;
+  }
   fill(panel, loading());
   try {
-    const { data } = await call('get-server', { id: server.id });
-    if (!signal.aborted) new SettingsForm(app, panel, signal, { ...fromSettings(data), id: server.id }, server).show();
+    const { data, info } = await call('get-server', { id: server.id });
+    if (signal.aborted) return;
+    const form = new SettingsForm(app, panel, signal, { ...fromSettings(data), id: server.id }, server);
+    form.show();
+    form.showInfo('warning', t('warnings.title'), info);
   } catch (error) {
     if (!signal.aborted) fill(panel, errorMessage(error, { retry: () => showSettings(app, panel, signal, server) }));
   }
+}
+
+/** Settings that cannot be read are typed anew: the form begins as that of a new server. */
+function showDamaged(app, panel, signal, server) {
+  const values = { ...newServer(), id: server.id, autosync: Boolean(server.autosync) };
+  new SettingsForm(app, panel, signal, values, server).show();
 }
 
 /** The form. `values` are what is typed now, `saved` what the module holds. */
@@ -102,7 +115,8 @@ class SettingsForm {
         this.text('syncInterval', { type: 'number', min: 60, hint: true }),
         this.text('defaultRegion', { hint: true, maxlength: 2 })),
       h('div', { class: 'two fields' },
-        this.text('numberFrom', { type: 'number', min: 0, hint: true }), this.text('numberTo', { type: 'number', min: 0 })));
+        this.text('numberFrom', { type: 'number', min: 0, hint: true }), this.text('numberTo', { type: 'number', min: 0 })),
+      this.checkbox('poolWhenTaken', { hint: true }));
   }
 
   // Controls. Each is registered under its name in the body of config-save.
@@ -234,10 +248,16 @@ class SettingsForm {
       await this.app.status.reload();
       if (this.signal.aborted) return;
       if (this.server) this.showSaved(data, info);
-      else this.app.go(`servers/${encodeURIComponent(data.id)}/${this.app.can('test-connection') ? 'test' : 'settings'}`);
+      else this.goToNew(data.id, info);
     } catch (error) {
       if (!this.signal.aborted) this.showErrors(error, t('form.notSaved'));
     }
+  }
+
+  /** A new server is tested first; what the module said about its settings is shown there. */
+  goToNew(id, info) {
+    this.app.notices.set(String(id), info);
+    this.app.go(`servers/${encodeURIComponent(id)}/${this.app.can('test-connection') ? 'test' : 'settings'}`);
   }
 
   showSaved(data, info) {
@@ -245,6 +265,11 @@ class SettingsForm {
     this.replace(structuredClone(this.saved));
     fill(this.result, message('positive', t('form.saved'), info));
     this.panel.scrollIntoView();
+  }
+
+  /** Shows the module's sentences about the settings above the form. */
+  showInfo(kind, title, texts) {
+    fill(this.result, texts.length > 0 && message(kind, title, texts));
   }
 
   // Errors: beside their field where the field is known, above the buttons otherwise.

@@ -7,6 +7,7 @@ import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { isRunning } from '../status.js';
 import { dataTable } from '../table.js';
 import { startSync } from './card.js';
+import { noteLine } from './found.js';
 
 const ORDER = ['CONFLICT', 'UPDATED', 'SKIPPED'];
 
@@ -80,6 +81,7 @@ function resultColumns() {
       cell: (row) => [
         row.userHadChangesOnTheSide && h('div', { class: 'ls-muted' }, tOr(`changed.${row.userHadChangesOnTheSide}`, '')),
         (row.changes || []).map(changeLine),
+        (row.notes || []).map(noteLine),
         row.reason && h('div', { class: 'ls-reason' }, val(row.reason)),
       ],
     },
