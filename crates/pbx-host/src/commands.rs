@@ -137,6 +137,7 @@ fn request(session: &Session, action: &str, body: Option<String>) -> Result<i32>
     };
     let _interrupt = session.interrupt()?;
     let answer = session.module.request(action, body)?;
+    session.services.clear_progress();
     match serde_json::from_str::<Value>(&answer.json) {
         Ok(envelope) if !session.json => print!("{}", tables::json(&envelope)),
         _ => println!("{}", answer.json),
@@ -206,6 +207,7 @@ impl Session {
 
     /// Prints an answer: as JSON, or what was asked for as `render` makes it and everything else as sentences.
     fn show(&self, answer: &Answer, render: impl Fn(&Value) -> String) -> Result<i32> {
+        self.services.clear_progress();
         if self.json {
             println!("{}", answer.json);
             return Ok(answer.status);
@@ -225,6 +227,7 @@ impl Session {
 
     /// What an answer brings; a refusal ends the command with the library's status.
     pub(crate) fn data(&self, answer: &Answer) -> Result<Value> {
+        self.services.clear_progress();
         let envelope = Envelope::of(answer).map_err(|error| anyhow!(error))?;
         match envelope.result {
             true => Ok(envelope.data),
