@@ -4,7 +4,10 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=module.json");
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    // Every commit and checkout adds a line there; a source archive has no such file.
+    if std::path::Path::new(".git/logs/HEAD").exists() {
+        println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    }
     let text = std::fs::read_to_string("module.json").expect("module.json stands beside Cargo.toml");
     let module: serde_json::Value = serde_json::from_str(&text).expect("module.json is JSON");
     let version = module["version"].as_str().expect("module.json has a version");

@@ -1,1 +1,22 @@
 //! The plugin: the C boundary and the wiring, nothing else.
+//!
+//! `hooks` are the exported functions, `boundary` what every one of them goes through, `host` the callbacks of the PBX,
+//! `plugin` one open module, `settings` a server's settings as JSON, `actions` what the admin page asks for, `runs` the
+//! wiring of a synchronisation, `answer` the PBX's envelope.
+
+mod actions;
+mod answer;
+#[expect(unsafe_code, reason = "borrowed memory of the C caller is read here")]
+mod boundary;
+#[expect(unsafe_code, reason = "the exported C functions")]
+pub mod hooks;
+#[expect(unsafe_code, reason = "the callbacks of the C host are called here")]
+mod host;
+mod plugin;
+mod runs;
+mod settings;
+
+/// Version of the module, from `module.json`.
+pub const VERSION: &str = env!("MODULE_VERSION");
+/// Git revision the library was built from, or `unknown`.
+pub const REVISION: &str = env!("MODULE_REVISION");

@@ -1,1 +1,148 @@
 //! LDAP directories: reading, writing and testing them.
+//!
+//! The network is asynchronous inside and synchronous outside: each call runs a private runtime on the calling thread and
+//! leaves no task, thread or connection behind. Calls must not come from within another asynchronous runtime.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sync_core::directory::{
+    Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, ReadRequest, WriteOutcome,
+};
+
+pub mod account;
+mod ber;
+mod connection;
+mod diagnose;
+mod dn;
+mod entry;
+mod errors;
+pub mod filter;
+mod framing;
+mod ids;
+mod photos;
+mod read;
+mod relay;
+mod settings;
+mod tls;
+mod transport;
+mod validate;
+mod write;
+
+pub use diagnose::{AttributeRight, TestStep};
+pub use settings::{Attributes, LARGEST_PAGE, SMALLEST_PAGE, Security, ServerSettings, Timeouts, Vendor};
+pub use tls::CertificateInfo;
+pub use validate::validate;
+
+use crate::connection::Connection;
+use crate::errors::error;
+
+/// A directory spoken to by LDAP.
+#[derive(Debug)]
+pub struct LdapDirectory {
+    settings: Arc<ServerSettings>,
+}
+
+impl LdapDirectory {
+    /// A directory with these settings; nothing is sent before it is read or written.
+    pub fn new(settings: ServerSettings) -> Self {
+        LdapDirectory { settings: Arc::new(settings) }
+    }
+}
+
+impl Directory for LdapDirectory {
+    fn read(
+        &mut self,
+        request: &ReadRequest<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<DirectorySnapshot, DirectoryError> {
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            // A broken filter is told before anything is sent.
+            read::people_filter(&settings)?;
+            let (mut connection, warnings) = Connection::open(&settings).await?;
+            let outcome = read::read(&mut connection, &settings, request, progress).await;
+            connection.close().await;
+            let mut snapshot = outcome?;
+            snapshot.warnings.splice(0..0, warnings);
+            Ok(snapshot)
+        })
+    }
+
+    fn write(
+        &mut self,
+        writes: &[DirectoryWrite],
+        done: &mut dyn FnMut(usize, &WriteOutcome),
+    ) -> Result<(), DirectoryError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            let (connection, _) = Connection::open(&settings).await?;
+            let outcome = write::write(&connection, settings, writes, done).await;
+            connection.close().await;
+            outcome
+        })
+    }
+}
+
+/// Tests settings step by step; the list ends with the first step that failed. `now_ms` is Unix time in milliseconds. No
+/// password is sent over a connection whose certificate was refused.
+pub fn test_connection(settings: &ServerSettings, now_ms: i64) -> Vec<TestStep> {
+    run(async { Ok(diagnose::run(settings, now_ms).await) }).unwrap_or_else(|failure| {
+        vec![TestStep {
+            step: "reach",
+            ok: false,
+            text: failure.message,
+            certificate: None,
+            count: None,
+            attributes: None,
+        }]
+    })
+}
+
+/// Runs `work` to its end on this thread. A name server that hangs does not hold up the end.
+fn run<T>(work: impl Future<Output = Result<T, DirectoryError>>) -> Result<T, DirectoryError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(|reason| {
+            error(
+                DirectoryErrorKind::Other,
+                format!("this system gives no resources for network connections: {reason}"),
+            )
+        })?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Settings of a server on loopback, for unit tests.
+#[cfg(test)]
+fn test_settings(vendor: Vendor) -> ServerSettings {
+    ServerSettings {
+        vendor,
+        hosts: vec!["127.0.0.1".to_owned()],
+        port: 389,
+        security: Security::StartTls,
+        ca_certificate: String::new(),
+        verify_certificate: true,
+        pinned_certificate: None,
+        allow_plain: false,
+        login: "cn=pbx,dc=example,dc=test".to_owned(),
+        password: "secret".into(),
+        base_dn: "dc=example,dc=test".to_owned(),
+        organizational_unit: String::new(),
+        user_filter: String::new(),
+        attributes: Attributes {
+            name: "displayName".to_owned(),
+            number: "telephoneNumber".to_owned(),
+            mobile: "mobile".to_owned(),
+            email: "mail".to_owned(),
+            photo: String::new(),
+            account_status: String::new(),
+        },
+        page_size: SMALLEST_PAGE,
+        timeouts: Timeouts::default(),
+    }
+}

@@ -267,6 +267,8 @@ fn server_settings(directory: &DemoDirectory) -> Value {
         "administrativePassword": demo::SERVICE_PASSWORD,
         "baseDN": demo::BASE_DN,
         "userFilter": "(objectClass=inetOrgPerson)",
+        "attributes": {"userAccountControl": "employeeType"},
+        "defaultRegion": "RU",
         "updateAttributes": true,
         "autosync": true,
     })

@@ -172,8 +172,10 @@ pub(crate) fn steps(data: &Value) -> String {
     for step in list(&data["steps"]) {
         let (mark, style) = if step["ok"] == true { ("✓", GOOD) } else { ("✗", BAD) };
         text.push_str(&format!("{style}{mark}{style:#} {}\n", string(step, "text")));
-        for (name, detail) in [("Certificate", &step["certificate"]), ("Attributes", &step["attributes"])] {
-            text.push_str(&details(name, detail));
+        text.push_str(&details("Certificate", &step["certificate"]));
+        for right in list(&step["attributes"]) {
+            let (field, attribute) = (string(right, "field"), string(right, "attribute"));
+            text.push_str(&format!("    {field:<7} {attribute}: {}\n", string(right, "text")));
         }
     }
     text
@@ -590,8 +592,13 @@ mod tests {
     fn steps_are_marked_and_show_the_certificate() {
         let data = json!({"steps": [
             {"step": "reach", "ok": true, "text": "reached dc1"},
+            {"step": "rights", "ok": true, "text": "rights", "attributes": [
+                {"field": "email", "attribute": "mail", "writable": true, "text": "may be written"}]},
             {"step": "tls", "ok": false, "text": "not trusted", "certificate": {"sha256": "ab:cd"}}]});
         let text = bare(&steps(&data));
-        assert_eq!(text, "✓ reached dc1\n✗ not trusted\n    sha256: ab:cd\n");
+        assert_eq!(
+            text,
+            "✓ reached dc1\n✓ rights\n    email   mail: may be written\n✗ not trusted\n    sha256: ab:cd\n"
+        );
     }
 }

@@ -16,19 +16,17 @@ pub const LDAP_SYNC_ABI_VERSION: u32 = 1;
 
 /// One open module: opaque, made by `ldap_sync_open`, ended by `ldap_sync_close`.
 #[repr(C)]
-#[allow(non_camel_case_types)]
 pub struct ldap_sync_module {
     _private: [u8; 0],
 }
 
 /// Takes a hook's answer: `length` bytes of UTF-8 JSON, valid only during the call.
-#[allow(non_camel_case_types)]
+#[expect(non_camel_case_types, reason = "C names")]
 pub type ldap_sync_sink = Option<unsafe extern "C" fn(context: *mut c_void, utf8: *const c_char, length: usize)>;
 
 /// What the PBX gives at open. Any callback may be NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
-#[allow(non_camel_case_types)]
 pub struct ldap_sync_host {
     /// `LDAP_SYNC_ABI_VERSION` the host was built with.
     pub abi_version: u32,

@@ -3,7 +3,7 @@
 /// Status codes of every hook.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
+#[expect(non_camel_case_types, reason = "C names")]
 pub enum ldap_sync_status {
     /// Done; the answer's `result` is true.
     LDAP_SYNC_OK = 0,

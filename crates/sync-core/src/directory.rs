@@ -1,6 +1,6 @@
 //! What a directory is to the core: something that can be read as a whole and written value by value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -30,6 +30,9 @@ pub struct DirectorySnapshot {
 pub struct ReadRequest<'a> {
     /// Change marks of the last run: a photo is fetched only where the mark moved.
     pub known_marks: &'a BTreeMap<DirectoryKey, String>,
+    /// People who had a photo at the last run. When one of them brings none, those whose mark did not move tell whether
+    /// the attribute can still be read at all.
+    pub had_photo: &'a BTreeSet<DirectoryKey>,
     /// Directory for the photos that arrive; files are named by MD5.
     pub spool: &'a Path,
     /// Unix time in milliseconds.

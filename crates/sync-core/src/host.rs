@@ -5,6 +5,11 @@ pub trait Host {
     /// Delivers a JSON array of model events to the PBX; false means: not delivered, try again later.
     fn announce(&self, events: &str) -> bool;
 
+    /// Whether there is anybody to deliver events to. Where there is not, they wait without a word at each attempt.
+    fn announces(&self) -> bool {
+        true
+    }
+
     /// Reports progress as JSON.
     fn progress(&self, json: &str);
 

@@ -1,12 +1,25 @@
 //! The domain of ModuleLdapSync and the PBX's database.
 //!
-//! Pure modules (no input or output, no clock, no randomness, no log): `person`, `phone`, `normalise`, `matching`,
-//! `claims`, `merge`, `numbering`, `plan`, `limits`, `report`. The others touch the world: [`pbx`] is the only place
-//! that knows the PBX's tables, [`journal`] the only one that knows our own database, [`run`] is one synchronisation
-//! from start to finish.
+//! Pure modules (no input or output, no clock, no randomness, no log): `person`, `link`, `phone`, `rules`, `normalise`,
+//! `matching`, `claims`, `merge`, `numbering`, `plan`, `limits`, `report`. The others touch the world: [`pbx`] is the
+//! only place that knows the PBX's tables, [`journal`] the only one that knows our own database, [`run`] is one
+//! synchronisation from start to finish.
 
+pub mod claims;
 pub mod directory;
 pub mod host;
 pub mod journal;
+pub mod limits;
+pub mod link;
+pub mod matching;
+pub mod merge;
+pub mod normalise;
+pub mod numbering;
 pub mod pbx;
 pub mod person;
+pub mod phone;
+pub mod plan;
+pub mod report;
+pub mod rules;
+pub mod run;
+mod statements;

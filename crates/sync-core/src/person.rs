@@ -1,6 +1,6 @@
 //! The people of both sides: what a directory entry and an employee are, before any rule compares them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};
 
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,8 @@ pub struct DirectoryEntry {
     pub account: AccountState,
     /// Values of the mapped text attributes, per field, as the directory spells them, sorted; no photo here.
     pub attributes: BTreeMap<Field, Vec<String>>,
+    /// Attributes that have values none of which could be read (not UTF-8, too long, too many): never taken for cleared.
+    pub unusable: BTreeSet<Field>,
     /// The photo.
     pub photo: Photo,
 }

@@ -1,19 +1,176 @@
 //! The PBX's database: the only place that knows MikoPBX's tables. Facts and their sources: `docs/MIKOPBX.md`.
+//!
+//! [`Pbx::read`] takes a snapshot, [`Pbx::apply`] writes a batch of [`Task`]s in one short transaction, and
+//! [`Pbx::find_applied`] tells after a crash whether a task had been committed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::person::{Employee, Field, Values};
+use crate::host::Host;
+use crate::person::{Employee, Field, Note, Values};
+use crate::statements::Statements;
+
+mod avatar;
+mod batch;
+mod create;
+mod decide;
+mod derived;
+mod error;
+mod events;
+mod find;
+mod lock;
+mod relations;
+mod schema;
+pub mod secret;
+mod snapshot;
+mod state;
+mod update;
+mod uses;
+mod writer;
+
+pub use derived::{caller_id, search_index, unique_id};
+
+use avatar::Places;
+use schema::Schema;
+
+/// How long a read waits while somebody else holds the database's lock.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Prepared statements that are kept: more than the different ones a batch needs.
+const STATEMENTS_KEPT: usize = 128;
+
+/// The PBX's database, opened for reading and writing, with the directories its photos live in.
+pub struct Pbx {
+    connection: Connection,
+    statements: Statements,
+    database: PathBuf,
+    places: Places,
+    /// Whether the photos an earlier process left in the middle of a batch have been put right.
+    swept: bool,
+}
+
+impl std::fmt::Debug for Pbx {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Pbx").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Pbx {
+    /// Opens the PBX's database and checks that it holds the tables the module needs; never creates a file.
+    ///
+    /// `media` is the PBX's media directory (photos are served from its `avatars`), `spool` holds new photos named by
+    /// their MD5, `replaced_photos` takes the bytes of photos before they are overwritten, named the same way.
+    pub fn open(database: &Path, media: &Path, spool: &Path, replaced_photos: &Path) -> Result<Pbx, PbxError> {
+        if !database.is_file() {
+            return Err(PbxError::new(format!(
+                "the PBX's database {} does not exist or is not a file; check the path in the module's configuration",
+                database.display()
+            )));
+        }
+        let explain = |error| error::explain(database, "opening", error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(database, flags).map_err(explain)?;
+        let statements = Statements::of(&mut connection).map_err(explain)?;
+        connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // MikoPBX never switches foreign keys on, and checkpoints belong outside the write mutex (docs/MIKOPBX.md, Locks).
+        connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0;").map_err(explain)?;
+        Schema::read(&connection).map_err(explain)?.check(database)?;
+        let places =
+            Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
+        Ok(Pbx { connection, statements, database: database.to_owned(), places, swept: false })
+    }
+
+    /// How many SQL statements were run on the PBX's database, for the log.
+    pub fn statements(&self) -> u64 {
+        self.statements.count()
+    }
+
+    /// Reads everything a plan needs, in one read transaction and a fixed number of queries.
+    pub fn read(&mut self) -> Result<PbxSnapshot, PbxError> {
+        let explain = |error| error::explain(&self.database, "reading", error);
+        self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
+        let schema = Schema::read(&transaction).map_err(explain)?;
+        schema.check(&self.database)?;
+        snapshot::read(&transaction, &schema, &self.places.media).map_err(explain)
+    }
+
+    /// Does the tasks in one short write transaction, inside the host's write mutex, and answers one outcome per task in
+    /// their order. What takes longer on a larger PBX is read before the mutex is taken. A refused task writes nothing; the others are committed together. On an error nothing is written.
+    pub fn apply(&mut self, tasks: &[Task], host: &dyn Host) -> Result<Vec<TaskOutcome>, PbxError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.sweep();
+        let staged = avatar::stage(&self.places, tasks);
+        let database = &self.database;
+        let places = &self.places;
+        let (outcomes, photos) = lock::write(
+            &mut self.connection,
+            database,
+            host,
+            |transaction| batch::prepare(transaction, database, places, tasks, &staged),
+            |transaction, prepared| batch::run(transaction, prepared, places, tasks, &staged),
+        )?;
+        photos.finish();
+        lock::checkpoint(&self.connection);
+        Ok(outcomes)
+    }
+
+    /// Puts the photos right that an earlier process left in the middle of a batch, once. Nobody else may be writing with
+    /// this module, as in [`Pbx::apply`].
+    fn sweep(&mut self) {
+        if std::mem::replace(&mut self.swept, true) {
+            return;
+        }
+        avatar::sweep(&self.places, |user_id| {
+            let avatar = self
+                .connection
+                .query_row("SELECT avatar FROM m_Users WHERE id = ?1", [user_id], |row| schema::text(row, 0))
+                .optional()?;
+            Ok(avatar.unwrap_or_default())
+        });
+    }
+
+    /// Tells whether a task was committed by an earlier process: a create by its `m_Sip.uniqid`, an update by its
+    /// values. An update is answered as done unless every value it changes is still the old one: a transaction is whole,
+    /// and a later edit on the PBX must not lose the announcements of ours.
+    ///
+    /// The events are those of every row the task may have touched, so that announcing them leaves nothing out; an update
+    /// of which nothing is left is announced as well, though it may never have been made. `notes` names every field of
+    /// the task that does not hold its new value: only fields without a note may be taken for written, in a base or in
+    /// the record of a run. `replaced` stays empty: the old values are gone from the PBX.
+    ///
+    /// An update that changes nothing is `None`. An employee without a peer has no `m_Sip.uniqid`; then `m_Users.id` is
+    /// all that says who it is.
+    pub fn find_applied(&mut self, task: &Task) -> Result<Option<Applied>, PbxError> {
+        self.sweep();
+        let explain = |error| error::explain(&self.database, "reading", error);
+        self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
+        let schema = Schema::read(&transaction).map_err(explain)?;
+        schema.check(&self.database)?;
+        find::find_applied(&transaction, &schema, &self.places.media, task).map_err(explain)
+    }
+}
 
 /// Everything a plan needs to know about the PBX, read in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct PbxSnapshot {
     /// Everyone with a general SIP extension, in the order of their ids.
     pub employees: Vec<Employee>,
-    /// Who holds each dialable number: every row of `m_Extensions`, by `number`.
+    /// Who holds each number: every row of `m_Extensions`, by `number`, and rows of other tables that are left over of a
+    /// number `m_Extensions` has no longer. [`Pbx::apply`] gives nobody a number that somebody holds.
     pub numbers: BTreeMap<String, Holder>,
+    /// Who holds each e-mail address, in lower case and without white space around it: everybody in `m_Users`, also
+    /// people without an internal number. [`Pbx::apply`] gives nobody an address that somebody else holds.
+    pub emails: BTreeMap<String, Vec<EmailHolder>>,
     /// `PBXInternalExtensionLength`, digits; MikoPBX's default is 3.
     pub extension_length: u32,
     /// `PBXLanguage`, for example `ru-ru`; MikoPBX's default is `en-en`.
@@ -23,17 +180,34 @@ pub struct PbxSnapshot {
     /// For each number or mobile that queues, IVR menus, routes, work-time rules or *other people's* forwardings point
     /// at: what points at it, in words (`queue Sales office`, `forwarding of 202`).
     pub uses: BTreeMap<String, Vec<String>>,
+    /// Sentences for the report: people with two general numbers, numbers that stand twice, photos that cannot be read.
+    pub warnings: Vec<String>,
 }
 
 /// Holder of a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING.
+    /// `m_Extensions.type`: SIP, EXTERNAL, QUEUE, IVR MENU, CONFERENCE, DIALPLAN APPLICATION, MODULES, SYSTEM, PARKING;
+    /// [`Holder::LEFTOVER`] for a row of another table that no row of `m_Extensions` goes with.
     pub kind: String,
     /// `m_Users.id` of an employee's number.
     pub user_id: Option<i64>,
-    /// `m_Extensions.callerid`, for messages.
+    /// For messages: `m_Extensions.callerid`, of a leftover its table and id.
     pub label: String,
+}
+
+impl Holder {
+    /// The kind of a number that a leftover row holds: nobody can dial it, and nobody can get it until the row is gone.
+    pub const LEFTOVER: &'static str = "LEFTOVER";
+}
+
+/// Holder of an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailHolder {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Users.username`, for messages; it may be empty.
+    pub name: String,
 }
 
 /// One row of `m_OutgoingRoutingTable`.
@@ -41,7 +215,7 @@ pub struct Holder {
 pub struct OutgoingPattern {
     /// `numberbeginswith`: a regular expression for the beginning, for example `(7|8)`.
     pub begins_with: String,
-    /// `restnumbers`: how many digits follow; `None` when any number may.
+    /// `restnumbers`: how many digits follow, none when it is 0 or empty; `None` when it is negative: any number may.
     pub rest: Option<u32>,
     /// `rulename`, for messages.
     pub name: String,
@@ -74,7 +248,7 @@ pub struct CreateTask {
 }
 
 /// Changes of one employee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateTask {
     /// `m_Users.id`.
     pub user_id: i64,
@@ -115,6 +289,15 @@ pub struct Applied {
     pub events: Vec<ModelEvent>,
     /// Values replaced in rows that exist already, for the journal; never a SIP secret.
     pub replaced: Vec<ReplacedValue>,
+    /// What was left out of the task: a photo that could not be stored; after a crash also what was changed since.
+    pub notes: Vec<Note>,
+}
+
+impl Applied {
+    /// Whether the PBX is known to hold the task's new value of a field, which then may be taken for a base.
+    pub fn holds(&self, field: Field) -> bool {
+        self.notes.iter().all(|note| note.field != Some(field))
+    }
 }
 
 /// One column of one row that was overwritten, or one row that was deleted (one entry per column).
@@ -158,4 +341,11 @@ pub struct PbxError {
     /// What SQLite said.
     #[source]
     pub source: Option<rusqlite::Error>,
+}
+
+impl PbxError {
+    /// An error of our own, not SQLite's.
+    fn new(message: impl Into<String>) -> PbxError {
+        PbxError { message: message.into(), source: None }
+    }
 }

@@ -1,0 +1,117 @@
+//! Distinguished names as text (RFC 4514): checked for plausibility and joined, never interpreted further.
+
+/// Splits at `separator` where it is neither escaped nor quoted.
+fn split(text: &str, separator: &[char]) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let (mut escaped, mut quoted) = (false, false);
+    for character in text.chars() {
+        if !escaped && !quoted && separator.contains(&character) {
+            parts.push(String::new());
+            continue;
+        }
+        if !escaped && character == '"' {
+            quoted = !quoted;
+        }
+        escaped = !escaped && character == '\\';
+        if let Some(last) = parts.last_mut() {
+            last.push(character);
+        }
+    }
+    parts
+}
+
+/// Type and value of each RDN of `dn`, or a sentence that says what is wrong with it.
+fn components(dn: &str) -> Result<Vec<(String, String)>, String> {
+    split(dn, &[',', ';'])
+        .iter()
+        .map(|rdn| {
+            let rdn = rdn.trim();
+            let (kind, value) = rdn
+                .split_once('=')
+                .ok_or_else(|| format!("\"{rdn}\" has no \"=\"; a DN looks like ou=Staff,dc=example,dc=com"))?;
+            let kind = kind.trim();
+            let plausible = kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+            if kind.is_empty() || !plausible {
+                return Err(format!("\"{kind}\" is not an attribute name; a DN looks like ou=Staff,dc=example,dc=com"));
+            }
+            if value.trim().is_empty() {
+                return Err(format!("\"{rdn}\" has no value after \"=\""));
+            }
+            Ok((kind.to_ascii_lowercase(), value.trim().to_lowercase()))
+        })
+        .collect()
+}
+
+/// Says what is wrong with `dn`, if anything.
+pub(crate) fn check(dn: &str) -> Result<(), String> {
+    components(dn).map(|_| ())
+}
+
+/// Whether `dn` stands in or below `base`, compared without regard to case and to blanks around separators.
+fn is_below(dn: &[(String, String)], base: &[(String, String)]) -> bool {
+    !base.is_empty() && dn.ends_with(base)
+}
+
+/// Escapes one attribute value for use in a DN.
+fn escape(value: &str) -> String {
+    ldap3::dn_escape(value).into_owned()
+}
+
+/// Where people are searched for. `unit` may be empty (then it is `base`), a bare name (`Staff` is `ou=Staff` below
+/// the base), a DN relative to the base (`ou=A,ou=B`), or a full DN: one that ends in the base, or whose last component
+/// is of the same kind as the base's (`dc=...`).
+pub(crate) fn search_base(base: &str, unit: &str) -> String {
+    let (base, unit) = (base.trim(), unit.trim());
+    if unit.is_empty() {
+        return base.to_owned();
+    }
+    if base.is_empty() {
+        return unit.to_owned();
+    }
+    if !unit.contains('=') {
+        return format!("ou={},{base}", escape(unit));
+    }
+    let (Ok(unit_parts), Ok(base_parts)) = (components(unit), components(base)) else {
+        return format!("{unit},{base}");
+    };
+    let same_root = unit_parts.last().map(|(kind, _)| kind) == base_parts.last().map(|(kind, _)| kind);
+    let root_is_domain = base_parts.last().is_some_and(|(kind, _)| matches!(kind.as_str(), "dc" | "o" | "c"));
+    if is_below(&unit_parts, &base_parts) || (same_root && root_is_domain) {
+        return unit.to_owned();
+    }
+    format!("{unit},{base}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_base(unit: &str, expected: &str) {
+        assert_eq!(search_base("dc=example,dc=test", unit), expected);
+    }
+
+    #[test]
+    fn the_unit_may_be_a_name_a_relative_or_a_full_dn() {
+        check_base("", "dc=example,dc=test");
+        check_base("Staff", "ou=Staff,dc=example,dc=test");
+        check_base("R&D, Berlin", "ou=R&D\\2c Berlin,dc=example,dc=test");
+        check_base("ou=a,ou=b", "ou=a,ou=b,dc=example,dc=test");
+        check_base("OU=Staff, DC=Example, DC=Test", "OU=Staff, DC=Example, DC=Test");
+        check_base("ou=x,dc=other,dc=org", "ou=x,dc=other,dc=org");
+        check_base("o=one", "o=one,dc=example,dc=test");
+        assert_eq!(search_base("ou=all,ou=people", "ou=some"), "ou=some,ou=all,ou=people");
+        assert_eq!(search_base("", "ou=some,dc=a"), "ou=some,dc=a");
+    }
+
+    #[test]
+    fn implausible_names_are_explained() {
+        assert!(check("dc=example,dc=test").is_ok());
+        assert!(check("cn=Smith\\, Ann,dc=a").is_ok());
+        assert!(check("cn=\"Smith, Ann\",dc=a").is_ok());
+        assert!(check("example.com").is_err_and(|text| text.contains("has no \"=\"")));
+        assert!(check("dc=example,,dc=test").is_err());
+        assert!(check("dc=example,dc=").is_err_and(|text| text.contains("no value")));
+        assert!(check("d c=example").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! What a run left for a person to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Row, Transaction, params};
+
+use super::{Journal, JournalError};
+use crate::person::DirectoryKey;
+
+/// A conflict as a run saw it. The same person, field, side and cause is the same conflict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewConflict {
+    /// The directory entry; empty when none is concerned.
+    pub key: DirectoryKey,
+    /// `m_Users.id`, when an employee is concerned.
+    pub user_id: Option<i64>,
+    /// The person's name.
+    pub person: String,
+    /// The field's name; empty when it is about the person as a whole.
+    pub field: String,
+    /// The side that could not be changed.
+    pub side: String,
+    /// The kind of conflict, a short word for programs.
+    pub cause: String,
+    /// The same as a sentence for a person.
+    pub reason: String,
+    /// The directory's value; of a photo its MD5.
+    pub directory_value: String,
+    /// The PBX's value; of a photo its MD5.
+    pub pbx_value: String,
+}
+
+/// A conflict as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConflictRecord {
+    /// The row's id.
+    pub id: i64,
+    /// The server.
+    pub server_id: i64,
+    /// What the last run that saw it said.
+    pub conflict: NewConflict,
+    /// When it was seen first, Unix time in milliseconds.
+    pub first_time: i64,
+    /// When it was seen last, Unix time in milliseconds; never moves back.
+    pub last_time: i64,
+    /// In how many runs it was seen.
+    pub count: i64,
+}
+
+impl Journal {
+    /// Takes over what a run of `server_id` has seen at `now`: known conflicts are counted and refreshed, new ones
+    /// added. When the run was `complete`, those not seen have been solved and go. A server deleted meanwhile has no
+    /// conflicts, and is no error.
+    pub fn replace_conflicts(
+        &mut self,
+        server_id: i64,
+        seen: &[NewConflict],
+        now: i64,
+        complete: bool,
+    ) -> Result<(), JournalError> {
+        self.write(|tx| {
+            if !super::servers::exists(tx, server_id)? {
+                return Ok(());
+            }
+            let kept = store(tx, server_id, seen, now)?;
+            if complete {
+                remove_others(tx, server_id, &kept)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The conflicts of one server, or of all, the latest first.
+    pub fn conflicts(&self, server_id: Option<i64>) -> Result<Vec<ConflictRecord>, JournalError> {
+        let query = "SELECT id, server_id, directory_key, user_id, person, field, side, cause, reason,
+                            directory_value, pbx_value, first_time, last_time, count
+                     FROM conflicts WHERE ?1 IS NULL OR server_id = ?1 ORDER BY last_time DESC, id DESC";
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(query)?;
+            let rows = statement.query_map([server_id], conflict_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Removes one conflict; false when there was none with this id. A run that sees it again adds it again.
+    pub fn delete_conflict(&mut self, record_id: i64) -> Result<bool, JournalError> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM conflicts WHERE id = ?1", [record_id])? > 0))
+    }
+
+    /// Removes the conflicts of a server and answers their number.
+    pub fn delete_conflicts(&mut self, server_id: i64) -> Result<usize, JournalError> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM conflicts WHERE server_id = ?1", [server_id])?))
+    }
+}
+
+/// Stores what was seen and answers the ids. What was seen twice in one run counts once; the last reason stands.
+fn store(tx: &Transaction<'_>, server_id: i64, seen: &[NewConflict], now: i64) -> Result<BTreeSet<i64>, JournalError> {
+    let sql = "INSERT INTO conflicts (server_id, directory_key, user_id, field, side, cause,
+                                      person, reason, directory_value, pbx_value, first_time, last_time)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
+               ON CONFLICT (server_id, directory_key, user_id, field, side, cause) DO UPDATE
+               SET person = excluded.person, reason = excluded.reason, directory_value = excluded.directory_value,
+                   pbx_value = excluded.pbx_value, last_time = max(last_time, excluded.last_time), count = count + 1
+               RETURNING id";
+    let distinct: BTreeMap<_, _> =
+        seen.iter().map(|c| ((&c.key, c.user_id.unwrap_or(0), &c.field, &c.side, &c.cause), c)).collect();
+    let mut statement = tx.prepare_cached(sql)?;
+    let mut ids = BTreeSet::new();
+    for ((key, user_id, field, side, cause), conflict) in distinct {
+        let NewConflict { person, reason, directory_value, pbx_value, .. } = conflict;
+        let values =
+            params![server_id, key.0, user_id, field, side, cause, person, reason, directory_value, pbx_value, now];
+        ids.insert(statement.query_row(values, |row| row.get(0))?);
+    }
+    Ok(ids)
+}
+
+fn remove_others(tx: &Transaction<'_>, server_id: i64, kept: &BTreeSet<i64>) -> Result<(), JournalError> {
+    let mut statement = tx.prepare_cached("SELECT id FROM conflicts WHERE server_id = ?1")?;
+    let ids: BTreeSet<i64> = statement.query_map([server_id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut delete = tx.prepare_cached("DELETE FROM conflicts WHERE id = ?1")?;
+    for id in ids.difference(kept) {
+        delete.execute([id])?;
+    }
+    Ok(())
+}
+
+fn conflict_from_row(row: &Row<'_>) -> rusqlite::Result<ConflictRecord> {
+    Ok(ConflictRecord {
+        id: row.get(0)?,
+        server_id: row.get(1)?,
+        conflict: NewConflict {
+            key: DirectoryKey(row.get(2)?),
+            user_id: Some(row.get(3)?).filter(|id| *id != 0),
+            person: row.get(4)?,
+            field: row.get(5)?,
+            side: row.get(6)?,
+            cause: row.get(7)?,
+            reason: row.get(8)?,
+            directory_value: row.get(9)?,
+            pbx_value: row.get(10)?,
+        },
+        first_time: row.get(11)?,
+        last_time: row.get(12)?,
+        count: row.get(13)?,
+    })
+}

@@ -1,0 +1,205 @@
+//! What is about to happen, what has happened, and what the PBX must still be told of it.
+//!
+//! The module's database and the PBX's are two files that no transaction spans. So an intent is committed here before
+//! the PBX is changed and removed by [`Journal::settle`] afterwards, together with the new link and the announcements.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use rusqlite::{Row, Transaction, params};
+
+use super::{ChangeRecord, Journal, JournalError, Link, runs, servers};
+use crate::person::DirectoryKey;
+
+/// Events that may wait in the outbox before a later event of the same record takes the place of earlier ones.
+pub const OUTBOX_UNMERGED: usize = 10_000;
+
+/// One task that is about to be done in the PBX's database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// The row's id; 0 for one not recorded yet.
+    pub id: i64,
+    /// The run it belongs to.
+    pub run_id: i64,
+    /// The server it belongs to.
+    pub server_id: i64,
+    /// The directory entry it is about.
+    pub key: DirectoryKey,
+    /// The task as JSON, without its SIP secret.
+    pub task_json: String,
+    /// The link to store when the task is done, as JSON.
+    pub link_json: String,
+    /// What kind of task, a word of the caller's.
+    pub kind: String,
+}
+
+/// Everything that becomes certain together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettleBatch {
+    /// Ids of the intents that are done or known not to have happened.
+    pub intents_done: Vec<i64>,
+    /// Links with their new bases.
+    pub links: Vec<Link>,
+    /// Model events the PBX must be told of, each as JSON, in order.
+    pub events: Vec<String>,
+    /// What was changed, for the run's report.
+    pub changes: Vec<ChangeRecord>,
+    /// [`super::ServerRecord::fingerprint`] with which the run began that made `links`. When it is no longer the server's,
+    /// the mapping was changed during the run and the links are stored without a base. `None` asks nothing.
+    pub fingerprint: Option<String>,
+}
+
+impl Journal {
+    /// Commits what is about to be done, in one transaction; answers the ids in the order given.
+    pub fn record_intents(&mut self, intents: &[Intent]) -> Result<Vec<i64>, JournalError> {
+        self.write(|tx| intents.iter().map(|intent| Ok(insert(tx, intent)?)).collect())
+    }
+
+    /// Every intent not settled yet, in the order of recording: those of the present run's batch, or those left by a
+    /// program that died.
+    pub fn open_intents(&self) -> Result<Vec<Intent>, JournalError> {
+        let query = "SELECT id, run_id, server_id, directory_key, task_json, link_json, kind FROM intents ORDER BY id";
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(query)?;
+            let rows = statement.query_map([], intent_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Stores links, events and changes and removes the intents, all in one transaction.
+    ///
+    /// When a server was deleted in the middle of its run, its links and changes have no place any more and are left
+    /// out; the events are kept, because what happened on the PBX must be announced.
+    pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
+        self.write(|tx| {
+            store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
+            append_events(tx, &batch.events)?;
+            runs::insert_changes(tx, &batch.changes)?;
+            delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)
+        })
+    }
+
+    /// The oldest events not delivered yet, with their ids, at most `limit`.
+    pub fn outbox(&self, limit: u32) -> Result<Vec<(i64, String)>, JournalError> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT id, event FROM outbox ORDER BY id LIMIT ?1")?;
+            let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Removes events that the PBX has taken.
+    pub fn delivered(&mut self, ids: &[i64]) -> Result<(), JournalError> {
+        self.write(|tx| delete_by_id(tx, "DELETE FROM outbox WHERE id = ?1", ids))
+    }
+}
+
+fn insert(tx: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<i64> {
+    let sql = "INSERT INTO intents (run_id, server_id, directory_key, task_json, link_json, kind)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let Intent { id: _, run_id, server_id, key, task_json, link_json, kind } = intent;
+    tx.prepare_cached(sql)?.insert(params![run_id, server_id, key.0, task_json, link_json, kind])
+}
+
+fn intent_from_row(row: &Row<'_>) -> rusqlite::Result<Intent> {
+    Ok(Intent {
+        id: row.get(0)?,
+        run_id: row.get(1)?,
+        server_id: row.get(2)?,
+        key: DirectoryKey(row.get(3)?),
+        task_json: row.get(4)?,
+        link_json: row.get(5)?,
+        kind: row.get(6)?,
+    })
+}
+
+/// What becomes of the links of one server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Storing {
+    Whole,
+    WithoutBase,
+    No,
+}
+
+fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) -> Result<(), JournalError> {
+    let mut known = BTreeMap::new();
+    for link in links {
+        let storing = match known.get(&link.server_id) {
+            Some(storing) => *storing,
+            None => storing(tx, link.server_id, fingerprint)?,
+        };
+        known.insert(link.server_id, storing);
+        match storing {
+            Storing::Whole => drop(Journal::upsert_link(tx, link)?),
+            Storing::WithoutBase => {
+                let mut link = link.clone();
+                link.forget_bases();
+                Journal::upsert_link(tx, &link)?;
+            }
+            Storing::No => {}
+        }
+    }
+    Ok(())
+}
+
+fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> rusqlite::Result<Storing> {
+    if !servers::exists(tx, server_id)? {
+        log::warn!("server {server_id} was deleted in the middle of its run; its links are not stored");
+        return Ok(Storing::No);
+    }
+    match fingerprint {
+        Some(fingerprint) if !servers::has_fingerprint(tx, server_id, fingerprint)? => {
+            log::warn!(
+                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
+            );
+            Ok(Storing::WithoutBase)
+        }
+        _ => Ok(Storing::Whole),
+    }
+}
+
+/// Appends events. Where very many wait already, because the PBX takes none, an event comes in the place of those that
+/// wait about the same record, with all their changed fields: then the outbox grows with the records, not with time.
+fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {
+    let mut crowded = tx.prepare_cached("SELECT 1 FROM outbox LIMIT 1 OFFSET ?1")?;
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
+    for event in events {
+        if crowded.exists([OUTBOX_UNMERGED as i64])? {
+            replace_event(tx, event)?;
+        } else {
+            insert.execute([event])?;
+        }
+    }
+    Ok(())
+}
+
+fn replace_event(tx: &Transaction<'_>, event: &str) -> Result<(), JournalError> {
+    let merged: String = tx.prepare_cached(&MERGED_EVENT)?.query_row([event], |row| row.get(0))?;
+    tx.prepare_cached(&format!("DELETE FROM outbox WHERE {SAME_RECORD}"))?.execute([event])?;
+    tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?.execute([merged])?;
+    Ok(())
+}
+
+/// Rows about the same record and action as the event ?1; the index `outbox_by_record` is over the left sides.
+const SAME_RECORD: &str = "json_extract(event, '$.model') = json_extract(?1, '$.model')
+    AND json_extract(event, '$.recordId') = json_extract(?1, '$.recordId')
+    AND json_extract(event, '$.action') = json_extract(?1, '$.action')";
+
+/// The event ?1 with the changed fields of all rows about the same record and action.
+static MERGED_EVENT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT json_set(?1, '$.changedFields', json(json_group_array(field))) FROM (
+             SELECT value AS field FROM json_each(?1, '$.changedFields')
+             UNION
+             SELECT value FROM outbox, json_each(event, '$.changedFields') WHERE {SAME_RECORD}
+             ORDER BY 1)"
+    )
+});
+
+fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {
+    let mut statement = tx.prepare_cached(sql)?;
+    for id in ids {
+        statement.execute([id])?;
+    }
+    Ok(())
+}

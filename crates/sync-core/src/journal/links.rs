@@ -1,0 +1,212 @@
+//! Links: who belongs to whom, and what both sides held when they last agreed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
+
+use super::{Journal, JournalError};
+use crate::link::{Link, LinkState};
+use crate::person::{DirectoryKey, Field, Values};
+
+impl ToSql for LinkState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.name().into())
+    }
+}
+
+impl FromSql for LinkState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let name = value.as_str()?;
+        LinkState::ALL.into_iter().find(|state| state.name() == name).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl Journal {
+    /// Every link of a server, in the order of their keys, in one query. Where [`Link::has_base`] is false both sides have
+    /// to be compared anew.
+    pub fn links(&self, server_id: i64) -> Result<Vec<Link>, JournalError> {
+        let query = format!("SELECT {} FROM links WHERE server_id = ?1 ORDER BY directory_key", columns());
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(&query)?;
+            let rows = statement.query_map([server_id], link_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The server of every linked employee, by `m_Users.id`. Links whose employee is gone are left out.
+    pub fn all_linked_users(&self) -> Result<BTreeMap<i64, i64>, JournalError> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT user_id, server_id FROM links WHERE user_id > 0")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Stores a link within a transaction of [`Journal::write`] and answers its id: a new row, or the one of the same
+    /// server and entry.
+    ///
+    /// Another link with the same `m_Users.id` but another `m_Sip.uniqid` belongs to an employee who is gone (the PBX
+    /// was restored or reset, and the id given again): it loses the id.
+    ///
+    /// # Errors
+    /// [`JournalError::AlreadyLinked`] when the very employee is linked to another entry.
+    pub fn upsert_link(tx: &Transaction<'_>, link: &Link) -> Result<i64, JournalError> {
+        detach_predecessor(tx, link)?;
+        let id = tx.prepare_cached(&UPSERT)?.query_row(params_from_iter(values(link)), |row| row.get(0))?;
+        for number in [&link.pbx[Field::Number], &link.shown[Field::Number]].into_iter().filter(|n| !n.is_empty()) {
+            tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number])?;
+        }
+        Ok(id)
+    }
+
+    /// Drops the bases and change marks of a server's links, after its mapping, filter, base or region has changed: the
+    /// next run compares both sides anew, and is not made by a tick before a person has stood behind one. The links
+    /// stay, and so do the values shown. Answers their number.
+    pub fn forget_bases(&mut self, server_id: i64) -> Result<usize, JournalError> {
+        self.write(|tx| Ok(forget_bases(tx, server_id)?))
+    }
+
+    /// Removes a link by its id; false when there was none. Neither side's person is touched.
+    pub fn delete_link(&mut self, id: i64) -> Result<bool, JournalError> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM links WHERE id = ?1", [id])? > 0))
+    }
+
+    /// Every internal number that a linked employee has ever had, also of links and servers deleted since.
+    pub fn numbers_used(&self) -> Result<BTreeSet<String>, JournalError> {
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached("SELECT number FROM numbers_used")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}
+
+/// See [`Journal::forget_bases`].
+pub(super) fn forget_bases(tx: &Transaction<'_>, server_id: i64) -> rusqlite::Result<usize> {
+    tx.execute("UPDATE servers SET approved_first_run = 0 WHERE id = ?1", [server_id])?;
+    let bases = [side_columns("directory"), side_columns("pbx")].concat().join(" = '', ");
+    tx.execute(&format!("UPDATE links SET change_mark = '', {bases} = '' WHERE server_id = ?1"), [server_id])
+}
+
+/// Drops the bases of one field in all links of a server; answers the number of links.
+pub(super) fn forget_base(tx: &Transaction<'_>, server_id: i64, field: Field) -> rusqlite::Result<usize> {
+    let name = field.name();
+    tx.execute(&format!("UPDATE links SET {name}_directory = '', {name}_pbx = '' WHERE server_id = ?1"), [server_id])
+}
+
+fn detach_predecessor(tx: &Transaction<'_>, link: &Link) -> Result<(), JournalError> {
+    let query = "SELECT id, server_id, directory_key, sip_uniqid FROM links
+                 WHERE user_id = ?1 AND NOT (server_id = ?2 AND directory_key = ?3)";
+    let other = tx
+        .prepare_cached(query)?
+        .query_row(params![link.user_id, link.server_id, link.key.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
+        })
+        .optional()?;
+    let Some((id, server_id, key, sip_uniqid)) = other else { return Ok(()) };
+    if sip_uniqid.is_empty() || sip_uniqid == link.sip_uniqid {
+        return Err(JournalError::AlreadyLinked { user_id: link.user_id, server_id, key: DirectoryKey(key) });
+    }
+    tx.execute("UPDATE links SET user_id = -id WHERE id = ?1", [id])?;
+    Ok(())
+}
+
+/// Columns of a link beside its id and its values.
+const PLAIN_COLUMNS: [&str; 9] =
+    ["server_id", "directory_key", "user_id", "sip_uniqid", "dn", "change_mark", "state", "since", "created_by_sync"];
+
+/// Columns made of the values shown, for the people page.
+const DERIVED_COLUMNS: [&str; 3] = ["search", "sort_name", "sort_number"];
+
+/// The columns of a link, in the order of [`link_from_row`].
+pub(super) fn columns() -> String {
+    format!("id, {}, {}", PLAIN_COLUMNS.join(", "), value_columns().join(", "))
+}
+
+fn side_columns(side: &str) -> Vec<String> {
+    Field::ALL.into_iter().map(|field| format!("{}_{side}", field.name())).collect()
+}
+
+fn value_columns() -> Vec<String> {
+    ["directory", "pbx", "shown"].map(side_columns).concat()
+}
+
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    let values = value_columns();
+    let names = PLAIN_COLUMNS.into_iter().chain(values.iter().map(String::as_str)).chain(DERIVED_COLUMNS);
+    let columns: Vec<&str> = names.collect();
+    let replaced: Vec<String> = columns.iter().skip(2).map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "INSERT INTO links ({}) VALUES ({}) ON CONFLICT (server_id, directory_key) DO UPDATE SET {} RETURNING id",
+        columns.join(", "),
+        vec!["?"; columns.len()].join(", "),
+        replaced.join(", ")
+    )
+});
+
+/// The values of one row, in the order of [`PLAIN_COLUMNS`], [`value_columns`] and [`DERIVED_COLUMNS`].
+fn values(link: &Link) -> Vec<Value> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let shown = if link.shown == Values::default() { &link.pbx } else { &link.shown };
+    let mut row = vec![
+        Value::Integer(link.server_id),
+        text(link.key.as_str()),
+        Value::Integer(link.user_id),
+        text(&link.sip_uniqid),
+        text(&link.dn),
+        text(&link.change_mark),
+        text(link.state.name()),
+        Value::Integer(link.since),
+        Value::Integer(link.created_by_sync.into()),
+    ];
+    for values in [&link.directory, &link.pbx, shown] {
+        row.extend(Field::ALL.map(|field| text(&values[field])));
+    }
+    row.extend([search_text(shown), fold(&shown[Field::Name]), sortable(&shown[Field::Number])].map(Value::Text));
+    row
+}
+
+fn search_text(shown: &Values) -> String {
+    let searched = [Field::Name, Field::Number, Field::Mobile, Field::Email];
+    fold(&searched.map(|field| shown[field].as_str()).join("\n"))
+}
+
+/// The form in which texts are searched and sorted: lower case, and е for ё, because Russian dictionaries sort the two
+/// as one letter and people type either.
+pub(super) fn fold(text: &str) -> String {
+    text.to_lowercase().replace('ё', "е")
+}
+
+/// A number in a form whose textual order is the numeric one.
+fn sortable(number: &str) -> String {
+    if number.is_empty() { String::new() } else { format!("{number:0>20}") }
+}
+
+/// A link, from [`columns`].
+pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link {
+        id: row.get(0)?,
+        server_id: row.get(1)?,
+        key: DirectoryKey(row.get(2)?),
+        user_id: row.get(3)?,
+        sip_uniqid: row.get(4)?,
+        dn: row.get(5)?,
+        change_mark: row.get(6)?,
+        state: row.get(7)?,
+        since: row.get(8)?,
+        created_by_sync: row.get(9)?,
+        directory: values_from_row(row, 10)?,
+        pbx: values_from_row(row, 10 + Field::ALL.len())?,
+        shown: values_from_row(row, 10 + 2 * Field::ALL.len())?,
+    })
+}
+
+fn values_from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Values> {
+    let mut values = Values::default();
+    for (offset, field) in Field::ALL.into_iter().enumerate() {
+        values[field] = row.get(first + offset)?;
+    }
+    Ok(values)
+}

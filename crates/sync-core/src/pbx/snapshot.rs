@@ -1,0 +1,161 @@
+//! Reads the whole PBX for a plan: a fixed number of full scans, whatever the number of people.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::relations::owned;
+use super::schema::{Schema, Table, text};
+use super::state::{DEFAULT_LANGUAGE, Extension, comparable_email, extensions, general_rows, setting};
+use super::uses::uses;
+use super::{EmailHolder, Holder, OutgoingPattern, PbxSnapshot, avatar};
+use crate::person::{Employee, Field};
+
+/// MikoPBX's own default of `PBXInternalExtensionLength`.
+const DEFAULT_EXTENSION_LENGTH: u32 = 3;
+
+/// Reads the snapshot.
+pub(super) fn read(connection: &Connection, schema: &Schema, media: &Path) -> rusqlite::Result<PbxSnapshot> {
+    let extensions = extensions(connection)?;
+    let mut warnings = Vec::new();
+    let mut numbers = holders(&extensions, &mut warnings);
+    add_leftovers(connection, schema, &mut numbers)?;
+    let employees = employees(connection, &extensions, media, &mut warnings)?;
+    let length = setting(connection, "PBXInternalExtensionLength")?.and_then(|length| length.trim().parse().ok());
+    Ok(PbxSnapshot {
+        employees,
+        numbers,
+        emails: emails(connection)?,
+        extension_length: length.filter(|&length| length > 0).unwrap_or(DEFAULT_EXTENSION_LENGTH),
+        language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
+        outgoing: outgoing(connection, schema)?,
+        uses: uses(connection, schema, &extensions)?,
+        warnings,
+    })
+}
+
+fn holders(extensions: &[Extension], warnings: &mut Vec<String>) -> BTreeMap<String, Holder> {
+    let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
+    for row in extensions.iter().filter(|row| !row.number.is_empty()) {
+        if let Some(first) = holders.get(&row.number) {
+            warnings.push(format!(
+                "the number {} stands twice on the PBX, as {} '{}' and as {} '{}': correct it there",
+                row.number, first.kind, first.label, row.kind, row.label
+            ));
+            continue;
+        }
+        let holder = Holder { kind: row.kind.clone(), user_id: row.user_id, label: row.label.clone() };
+        holders.insert(row.number.clone(), holder);
+    }
+    holders
+}
+
+/// Rows that belong to a number `m_Extensions` does not have: a validator of MikoPBX would refuse the number.
+fn add_leftovers(
+    connection: &Connection,
+    schema: &Schema,
+    numbers: &mut BTreeMap<String, Holder>,
+) -> rusqlite::Result<()> {
+    for (number, table, row) in owned(connection, schema)? {
+        numbers.entry(number).or_insert_with(|| Holder {
+            kind: Holder::LEFTOVER.to_owned(),
+            user_id: None,
+            label: format!("record {row} of {}", table.name()),
+        });
+    }
+    Ok(())
+}
+
+fn emails(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Vec<EmailHolder>>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, email, username FROM m_Users WHERE email <> '' ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut emails: BTreeMap<String, Vec<EmailHolder>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let email = comparable_email(&text(row, 1)?);
+        if !email.is_empty() {
+            emails.entry(email).or_default().push(EmailHolder { user_id: row.get(0)?, name: text(row, 2)? });
+        }
+    }
+    Ok(emails)
+}
+
+fn employees(
+    connection: &Connection,
+    extensions: &[Extension],
+    media: &Path,
+    warnings: &mut Vec<String>,
+) -> rusqlite::Result<Vec<Employee>> {
+    let peers = peers(connection)?;
+    let general = general_rows(extensions);
+    let mut statement = connection.prepare_cached("SELECT id, username, email, avatar FROM m_Users ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut employees = Vec::new();
+    while let Some(row) = rows.next()? {
+        let user_id = row.get(0)?;
+        let Some(general) = general.get(&user_id) else { continue };
+        let Some(&sip) = general.sip.first() else { continue };
+        let mut employee = Employee { user_id, ..Employee::default() };
+        employee.values[Field::Name] = text(row, 1)?;
+        employee.values[Field::Email] = text(row, 2)?;
+        employee.values[Field::Number].clone_from(&extensions[sip].number);
+        if let Some(&external) = general.external.first() {
+            employee.values[Field::Mobile].clone_from(&extensions[external].number);
+        }
+        if let Some(peer) = peers.get(&extensions[sip].number) {
+            employee.sip_uniqid.clone_from(&peer.uniqid);
+            employee.sip_disabled = peer.disabled;
+        }
+        let called = format!("employee {user_id} ({})", employee.values[Field::Name]);
+        for (what, rows) in [("internal", &general.sip), ("mobile", &general.external)] {
+            if rows.len() > 1 {
+                let first = &extensions[rows[0]].number;
+                warnings.push(format!(
+                    "{called} has {} {what} numbers on the PBX; only {first} is kept in step",
+                    rows.len()
+                ));
+            }
+        }
+        match avatar::hash(&text(row, 3)?, media) {
+            Ok(hash) => employee.values[Field::Photo] = hash,
+            Err(reason) => warnings.push(format!("the photo of {called} counts as absent: m_Users.avatar {reason}")),
+        }
+        employees.push(employee);
+    }
+    Ok(employees)
+}
+
+struct Peer {
+    uniqid: String,
+    disabled: bool,
+}
+
+/// The peer of each number; the one with the smallest id where there are several.
+fn peers(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Peer>> {
+    let mut statement =
+        connection.prepare_cached("SELECT extension, uniqid, disabled FROM m_Sip WHERE type = 'peer' ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut peers = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let peer = Peer { uniqid: text(row, 1)?, disabled: text(row, 2)? == "1" };
+        peers.entry(text(row, 0)?).or_insert(peer);
+    }
+    Ok(peers)
+}
+
+fn outgoing(connection: &Connection, schema: &Schema) -> rusqlite::Result<Vec<OutgoingPattern>> {
+    if !["numberbeginswith", "restnumbers", "rulename"].iter().all(|column| schema.has(Table::OutgoingRouting, column))
+    {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection
+        .prepare_cached("SELECT numberbeginswith, restnumbers, rulename FROM m_OutgoingRoutingTable ORDER BY id")?;
+    statement
+        .query_map([], |row| {
+            // As PHP casts it: what is no number counts as 0; -1 stands for any number of digits.
+            let rest: i64 = text(row, 1)?.trim().parse().unwrap_or(0);
+            Ok(OutgoingPattern { begins_with: text(row, 0)?, rest: u32::try_from(rest).ok(), name: text(row, 2)? })
+        })?
+        .collect()
+}

@@ -1,0 +1,366 @@
+//! What the PBX holds when a batch begins: everything the checks and the writes look at, read once. MikoPBX's tables have
+//! no indexes, so each look is a full scan by SQLite; nothing is asked per person, and only what matches is taken out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, Params, Row};
+
+use super::relations::{Reference, references};
+use super::schema::{Schema, Table, text};
+use super::uses::uses_of;
+use super::{Task, avatar};
+use crate::person::{Field, Values};
+
+/// One row of `m_Extensions`.
+#[derive(Clone, Debug)]
+pub(super) struct Extension {
+    pub(super) id: i64,
+    pub(super) number: String,
+    pub(super) kind: String,
+    pub(super) label: String,
+    pub(super) user_id: Option<i64>,
+    pub(super) is_general: bool,
+}
+
+/// Indices of a person's general rows in `m_Extensions`, in the order of their ids.
+#[derive(Default)]
+pub(super) struct General {
+    pub(super) sip: Vec<usize>,
+    pub(super) external: Vec<usize>,
+}
+
+/// An employee a task is about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Person {
+    pub(super) user_id: i64,
+    pub(super) name: String,
+    pub(super) email: String,
+    /// `m_Users.avatar` as it stands.
+    pub(super) avatar: String,
+    /// `m_Extensions.id` of the internal number.
+    pub(super) sip_extension: i64,
+    pub(super) number: String,
+    /// `m_Sip.id`, when there is a peer.
+    pub(super) sip: Option<i64>,
+    /// `m_Sip.uniqid` or empty.
+    pub(super) sip_uniqid: String,
+    pub(super) forwarding: Option<Forwarding>,
+    /// `m_Extensions.id` of the mobile.
+    pub(super) external_extension: Option<i64>,
+    /// The mobile or empty.
+    pub(super) mobile: String,
+    /// `m_ExternalPhones.id` and `dialstring` of the mobile.
+    pub(super) phones: Vec<(i64, String)>,
+}
+
+/// A row of `m_ExtensionForwardingRights`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forwarding {
+    pub(super) id: i64,
+    /// `forwarding`, `forwardingonbusy`, `forwardingonunavailable`.
+    pub(super) targets: [String; 3],
+    /// `ringlength` is 0, empty or NULL.
+    pub(super) rings_not: bool,
+}
+
+impl Person {
+    /// The values of the fields; the photo's MD5 is empty when it cannot be told.
+    pub(super) fn values(&self, media: &std::path::Path) -> Values {
+        let mut values = Values::default();
+        values[Field::Name].clone_from(&self.name);
+        values[Field::Email].clone_from(&self.email);
+        values[Field::Mobile].clone_from(&self.mobile);
+        values[Field::Number].clone_from(&self.number);
+        values[Field::Photo] = avatar::hash(&self.avatar, media).unwrap_or_default();
+        values
+    }
+}
+
+/// The PBX as far as a batch is concerned.
+pub(super) struct State {
+    /// The rows of `m_Extensions` with a number the batch gives up or wants, in the order of their ids.
+    pub(super) by_number: BTreeMap<String, Vec<Extension>>,
+    /// The employees of the batch's updates.
+    pub(super) people: BTreeMap<i64, Person>,
+    /// Lower-case e-mail addresses the batch wants, and the `m_Users.id` that hold them.
+    emails: BTreeMap<String, Vec<i64>>,
+    /// Those of the batch's identifiers that `m_Sip` has.
+    pub(super) sip_uniqids: BTreeSet<String>,
+    /// Those of the batch's identifiers that `m_ExternalPhones` has.
+    pub(super) external_uniqids: BTreeSet<String>,
+    /// References to every number the batch gives up or wants.
+    pub(super) references: BTreeMap<String, Vec<Reference>>,
+    /// Who points at the mobiles that updates remove.
+    pub(super) uses: BTreeMap<String, Vec<String>>,
+    pub(super) language: String,
+}
+
+impl State {
+    /// Reads what `tasks` need.
+    pub(super) fn load(connection: &Connection, schema: &Schema, tasks: &[Task]) -> rusqlite::Result<State> {
+        let users = tasks.iter().filter_map(|task| match task {
+            Task::Update(task) => Some(task.user_id),
+            Task::Create(_) => None,
+        });
+        let people = people(connection, &users.collect())?;
+        let numbers = numbers_concerned(tasks, &people);
+        let mut by_number: BTreeMap<String, Vec<Extension>> = BTreeMap::new();
+        for row in extensions_with(connection, &numbers)? {
+            by_number.entry(row.number.clone()).or_default().push(row);
+        }
+        let removed = removed_mobiles(tasks, &people);
+        let (sip_uniqids, external_uniqids) = uniqids_wanted(tasks);
+        Ok(State {
+            by_number,
+            emails: emails(connection, &emails_wanted(tasks))?,
+            sip_uniqids: uniqids(connection, Table::Sip, &sip_uniqids)?,
+            external_uniqids: uniqids(connection, Table::ExternalPhones, &external_uniqids)?,
+            references: references(connection, schema, &numbers)?,
+            uses: if removed.is_empty() { BTreeMap::new() } else { uses_of(connection, schema, &removed)? },
+            language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
+            people,
+        })
+    }
+
+    /// The users who hold an e-mail address, which is given in lower case.
+    pub(super) fn holders_of(&self, email: &str) -> &[i64] {
+        self.emails.get(email).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// MikoPBX's own default of `PBXLanguage`.
+pub(super) const DEFAULT_LANGUAGE: &str = "en-en";
+
+fn removed_mobiles(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
+    let removes = tasks.iter().filter_map(|task| match task {
+        Task::Update(task) if task.fields.contains(&Field::Mobile) && task.new[Field::Mobile].is_empty() => {
+            people.get(&task.user_id)
+        }
+        _ => None,
+    });
+    removes.map(|person| person.mobile.clone()).filter(|mobile| !mobile.is_empty()).collect()
+}
+
+fn values_wanted(task: &Task) -> &Values {
+    match task {
+        Task::Create(task) => &task.values,
+        Task::Update(task) => &task.new,
+    }
+}
+
+/// In lower case.
+fn emails_wanted(tasks: &[Task]) -> BTreeSet<String> {
+    let wanted = tasks.iter().map(|task| values_wanted(task)[Field::Email].to_lowercase());
+    wanted.filter(|email| !email.is_empty()).collect()
+}
+
+/// Of `m_Sip` and of `m_ExternalPhones`.
+fn uniqids_wanted(tasks: &[Task]) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let (mut sip, mut external) = (BTreeSet::new(), BTreeSet::new());
+    for task in tasks {
+        match task {
+            Task::Create(task) => {
+                sip.insert(task.sip_uniqid.as_str());
+                external.insert(task.external_uniqid.as_str());
+            }
+            Task::Update(task) => {
+                external.insert(task.external_uniqid.as_str());
+            }
+        }
+    }
+    (sip, external)
+}
+
+fn numbers_concerned(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
+    let mut numbers = BTreeSet::new();
+    for task in tasks {
+        let values = values_wanted(task);
+        numbers.extend([values[Field::Number].clone(), values[Field::Mobile].clone()]);
+    }
+    for person in people.values() {
+        numbers.extend([person.number.clone(), person.mobile.clone()]);
+    }
+    numbers.remove("");
+    numbers
+}
+
+/// A value of `m_PbxSettings`; an empty one counts as absent.
+pub(super) fn setting(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT value FROM m_PbxSettings WHERE key = ?1")?;
+    let mut rows = statement.query([key])?;
+    let value = rows.next()?.map(|row| text(row, 0)).transpose()?;
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
+/// Every row of `m_Extensions`, in the order of their ids.
+pub(super) fn extensions(connection: &Connection) -> rusqlite::Result<Vec<Extension>> {
+    select_extensions(connection, "", [])
+}
+
+/// The rows of `m_Extensions` with one of these numbers, in the order of their ids.
+pub(super) fn extensions_with(connection: &Connection, numbers: &BTreeSet<String>) -> rusqlite::Result<Vec<Extension>> {
+    let list = serde_json::json!(numbers).to_string();
+    select_extensions(connection, "WHERE number IN (SELECT value FROM json_each(?1))", [list])
+}
+
+fn select_extensions(
+    connection: &Connection,
+    filter: &str,
+    parameters: impl Params,
+) -> rusqlite::Result<Vec<Extension>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, number, type, callerid, userid, is_general_user_number FROM m_Extensions {filter} ORDER BY id"
+    ))?;
+    statement
+        .query_map(parameters, |row| {
+            Ok(Extension {
+                id: row.get(0)?,
+                number: text(row, 1)?,
+                kind: text(row, 2)?,
+                label: text(row, 3)?,
+                user_id: text(row, 4)?.parse().ok(),
+                is_general: text(row, 5)? == "1",
+            })
+        })?
+        .collect()
+}
+
+/// The general rows of every person, by `m_Users.id`.
+pub(super) fn general_rows(extensions: &[Extension]) -> BTreeMap<i64, General> {
+    let mut people: BTreeMap<i64, General> = BTreeMap::new();
+    for (index, row) in extensions.iter().enumerate().filter(|(_, row)| row.is_general) {
+        let Some(user_id) = row.user_id else { continue };
+        match row.kind.as_str() {
+            "SIP" => people.entry(user_id).or_default().sip.push(index),
+            "EXTERNAL" => people.entry(user_id).or_default().external.push(index),
+            _ => {}
+        }
+    }
+    people
+}
+
+/// The employees with these ids, as far as they exist and have a general internal number.
+pub(super) fn people(connection: &Connection, user_ids: &BTreeSet<i64>) -> rusqlite::Result<BTreeMap<i64, Person>> {
+    if user_ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let list = serde_json::json!(user_ids).to_string();
+    let extensions = select_extensions(connection, "WHERE userid IN (SELECT value FROM json_each(?1))", [&list])?;
+    let general = general_rows(&extensions);
+    let mut statement = connection.prepare_cached(
+        "SELECT id, username, email, avatar FROM m_Users WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+    )?;
+    let mut rows = statement.query([&list])?;
+    let mut people = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let user_id = row.get(0)?;
+        let Some(first) = general.get(&user_id).and_then(|rows| Some((rows, *rows.sip.first()?))) else { continue };
+        let (general, sip) = first;
+        let external = general.external.first().map(|&index| &extensions[index]);
+        people.insert(
+            user_id,
+            Person {
+                user_id,
+                name: text(row, 1)?,
+                email: text(row, 2)?,
+                avatar: text(row, 3)?,
+                sip_extension: extensions[sip].id,
+                number: extensions[sip].number.clone(),
+                external_extension: external.map(|row| row.id),
+                mobile: external.map(|row| row.number.clone()).unwrap_or_default(),
+                ..Person::default()
+            },
+        );
+    }
+    add_devices(connection, &mut people)?;
+    Ok(people)
+}
+
+/// Peers, forwardings and external phones of the people, one query each.
+fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>) -> rusqlite::Result<()> {
+    let list = |numbers: Vec<&String>| serde_json::json!(numbers).to_string();
+    let numbers = list(people.values().map(|person| &person.number).filter(|number| !number.is_empty()).collect());
+    let mobiles = list(people.values().map(|person| &person.mobile).filter(|mobile| !mobile.is_empty()).collect());
+    let peers = by_extension(connection, &numbers, "m_Sip WHERE type = 'peer' AND", "uniqid", |row| {
+        Ok((row.get::<_, i64>(0)?, text(row, 2)?))
+    })?;
+    let forwardings = by_extension(
+        connection,
+        &numbers,
+        "m_ExtensionForwardingRights WHERE",
+        "forwarding, forwardingonbusy, forwardingonunavailable, ringlength",
+        |row| {
+            let ringlength = text(row, 5)?;
+            Ok(Forwarding {
+                id: row.get(0)?,
+                targets: [text(row, 2)?, text(row, 3)?, text(row, 4)?],
+                rings_not: ringlength.is_empty() || ringlength == "0",
+            })
+        },
+    )?;
+    let phones = by_extension(connection, &mobiles, "m_ExternalPhones WHERE", "dialstring", |row| {
+        Ok((row.get::<_, i64>(0)?, text(row, 2)?))
+    })?;
+    for person in people.values_mut() {
+        if let Some((id, uniqid)) = peers.get(&person.number).and_then(|rows| rows.first()) {
+            person.sip = Some(*id);
+            person.sip_uniqid.clone_from(uniqid);
+        }
+        person.forwarding = forwardings.get(&person.number).and_then(|rows| rows.first()).cloned();
+        person.phones = phones.get(&person.mobile).cloned().unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn by_extension<T>(
+    connection: &Connection,
+    numbers: &str,
+    from: &str,
+    columns: &str,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<BTreeMap<String, Vec<T>>> {
+    let sql = format!(
+        "SELECT id, extension, {columns} FROM {from} extension IN (SELECT value FROM json_each(?1)) ORDER BY id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([numbers])?;
+    let mut found: BTreeMap<String, Vec<T>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        found.entry(text(row, 1)?).or_default().push(read(row)?);
+    }
+    Ok(found)
+}
+
+/// Who holds each of the `wanted` e-mail addresses. SQLite's `lower` knows ASCII only, so they are compared here.
+fn emails(connection: &Connection, wanted: &BTreeSet<String>) -> rusqlite::Result<BTreeMap<String, Vec<i64>>> {
+    let mut emails: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    if wanted.is_empty() {
+        return Ok(emails);
+    }
+    let mut statement = connection.prepare_cached("SELECT id, email FROM m_Users WHERE email <> '' ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let email = comparable_email(&text(row, 1)?);
+        if wanted.contains(&email) {
+            emails.entry(email).or_default().push(row.get(0)?);
+        }
+    }
+    Ok(emails)
+}
+
+/// An e-mail address of `m_Users` as addresses are compared.
+pub(super) fn comparable_email(stored: &str) -> String {
+    stored.trim().to_lowercase()
+}
+
+/// Those of the identifiers that the table has.
+fn uniqids(connection: &Connection, table: Table, among: &BTreeSet<&str>) -> rusqlite::Result<BTreeSet<String>> {
+    if among.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT uniqid FROM {} WHERE uniqid IN (SELECT value FROM json_each(?1))",
+        table.name()
+    ))?;
+    statement.query_map([serde_json::json!(among).to_string()], |row| text(row, 0))?.collect()
+}

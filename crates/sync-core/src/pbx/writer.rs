@@ -1,0 +1,226 @@
+//! Writes single rows and keeps account: one event per record of the batch, and every value that was replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use super::avatar;
+use super::events;
+use super::schema::{Schema, Table};
+use super::{ModelEvent, ReplacedValue};
+
+/// Writes rows by id. A record that several tasks touch gets one event, given to the first of them.
+pub(super) struct Writer<'a> {
+    connection: &'a Connection,
+    schema: &'a Schema,
+    task: usize,
+    touched: Vec<Touched>,
+    known: BTreeMap<(Table, i64), usize>,
+    replaced: BTreeMap<usize, Vec<ReplacedValue>>,
+}
+
+struct Touched {
+    task: usize,
+    table: Table,
+    row: i64,
+    action: Action,
+    columns: BTreeSet<String>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Action {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// What a batch wrote for one task.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) events: Vec<ModelEvent>,
+    pub(super) replaced: Vec<ReplacedValue>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(connection: &'a Connection, schema: &'a Schema) -> Writer<'a> {
+        Writer { connection, schema, task: 0, touched: Vec::new(), known: BTreeMap::new(), replaced: BTreeMap::new() }
+    }
+
+    /// The writes that follow belong to this task.
+    pub(super) fn begin_task(&mut self, task: usize) {
+        self.task = task;
+    }
+
+    /// Inserts a row and answers its id. Columns the table does not have are left out; unknown columns that must have a
+    /// value get an empty one.
+    pub(super) fn insert(&mut self, table: Table, values: &[(&str, Value)]) -> rusqlite::Result<i64> {
+        let mut columns = Vec::new();
+        let mut given = Vec::new();
+        for column in self.schema.columns(table) {
+            match values.iter().find(|(name, _)| *name == column.name) {
+                Some((name, value)) => {
+                    columns.push(*name);
+                    given.push(value.clone());
+                }
+                None if column.must_be_given => {
+                    columns.push(&column.name);
+                    given.push(if column.is_integer { Value::Integer(0) } else { Value::Text(String::new()) });
+                }
+                None => {}
+            }
+        }
+        let places = vec!["?"; columns.len()].join(", ");
+        let sql = format!("INSERT INTO {} ({}) VALUES ({places})", table.name(), list(&columns));
+        let row = self.connection.prepare_cached(&sql)?.insert(params_from_iter(given))?;
+        self.touch(table, row, Action::Insert, []);
+        Ok(row)
+    }
+
+    /// Sets those of the columns that exist and differ; a row in which nothing differs is not touched.
+    pub(super) fn update(&mut self, table: Table, row: i64, values: &[(&str, Value)]) -> rusqlite::Result<()> {
+        let values: Vec<_> = values.iter().filter(|(column, _)| self.schema.has(table, column)).collect();
+        let names: Vec<_> = values.iter().map(|(column, _)| *column).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let stored = self.stored(table, row, &names)?;
+        let changes: Vec<_> = values
+            .iter()
+            .zip(stored)
+            .filter(|((_, new), old)| differ(old, new))
+            .map(|((c, n), o)| (*c, n, o))
+            .collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let assignments: Vec<_> = changes.iter().map(|(column, ..)| format!("{column} = ?")).collect();
+        let sql = format!("UPDATE {} SET {} WHERE id = ?", table.name(), assignments.join(", "));
+        let parameters = changes.iter().map(|(_, new, _)| (*new).clone()).chain([Value::Integer(row)]);
+        self.connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))?;
+        self.touch(table, row, Action::Update, changes.iter().map(|(column, ..)| (*column).to_owned()));
+        for (column, new, old) in changes {
+            self.replace(table, row, column, as_text(&old), as_text(new));
+        }
+        Ok(())
+    }
+
+    /// Deletes a row.
+    pub(super) fn delete(&mut self, table: Table, row: i64) -> rusqlite::Result<()> {
+        // A SIP secret must not reach the journal.
+        let names: Vec<_> = self
+            .schema
+            .columns(table)
+            .iter()
+            .map(|column| column.name.as_str())
+            .filter(|name| *name != "secret")
+            .collect();
+        let stored = self.stored(table, row, &names)?;
+        let sql = format!("DELETE FROM {} WHERE id = ?1", table.name());
+        self.connection.prepare_cached(&sql)?.execute([row])?;
+        self.touch(table, row, Action::Delete, []);
+        for (column, old) in names.into_iter().zip(stored) {
+            self.replace(table, row, column, as_text(&old), None);
+        }
+        Ok(())
+    }
+
+    /// What was written, per task.
+    pub(super) fn finish(self) -> BTreeMap<usize, Written> {
+        let mut written: BTreeMap<usize, Written> = BTreeMap::new();
+        for touched in &self.touched {
+            let event = match touched.action {
+                Action::Insert => events::created(self.schema, touched.table, touched.row),
+                Action::Delete => events::deleted(self.schema, touched.table, touched.row),
+                Action::Update => {
+                    let mut fields = events::columns_without_id(self.schema, touched.table);
+                    fields.retain(|field| touched.columns.contains(field));
+                    events::updated(touched.table, touched.row, fields)
+                }
+            };
+            written.entry(touched.task).or_default().events.push(event);
+        }
+        for (task, replaced) in self.replaced {
+            written.entry(task).or_default().replaced = replaced;
+        }
+        written
+    }
+
+    fn stored(&self, table: Table, row: i64, columns: &[&str]) -> rusqlite::Result<Vec<Value>> {
+        let sql = format!("SELECT {} FROM {} WHERE id = ?1", list(columns), table.name());
+        self.connection
+            .prepare_cached(&sql)?
+            .query_row([row], |found| (0..columns.len()).map(|index| value(found, index)).collect())
+    }
+
+    fn touch(&mut self, table: Table, row: i64, action: Action, columns: impl IntoIterator<Item = String>) {
+        let index = *self.known.entry((table, row)).or_insert_with(|| {
+            self.touched.push(Touched {
+                task: self.task,
+                table,
+                row,
+                action: Action::Update,
+                columns: BTreeSet::new(),
+            });
+            self.touched.len() - 1
+        });
+        let touched = &mut self.touched[index];
+        touched.columns.extend(columns);
+        if action != Action::Update {
+            touched.action = action;
+        }
+    }
+
+    fn replace(&mut self, table: Table, row: i64, column: &str, old: Option<String>, new: Option<String>) {
+        if self.inserted(table, row) {
+            return;
+        }
+        let old = match (table, column) {
+            (Table::Users, "avatar") => old.map(|avatar| avatar::for_journal(row, avatar)),
+            _ => old,
+        };
+        let replaced = self.replaced.entry(self.task).or_default();
+        let table = table.name();
+        match replaced.iter_mut().find(|known| known.table == table && known.row == row && known.column == column) {
+            Some(known) => known.new = new,
+            None => replaced.push(ReplacedValue { table: table.to_owned(), row, column: column.to_owned(), old, new }),
+        }
+    }
+
+    fn inserted(&self, table: Table, row: i64) -> bool {
+        self.known.get(&(table, row)).is_some_and(|&index| self.touched[index].action == Action::Insert)
+    }
+}
+
+/// Quoted, because a module or a later version may have added a column whose name is a keyword.
+fn list(columns: &[&str]) -> String {
+    columns.iter().map(|column| format!("\"{}\"", column.replace('"', "\"\""))).collect::<Vec<_>>().join(", ")
+}
+
+/// A text value.
+pub(super) fn words(text: impl Into<String>) -> Value {
+    Value::Text(text.into())
+}
+
+/// NULL where an empty text is wanted is no difference: MikoPBX reads both alike.
+fn differ(old: &Value, new: &Value) -> bool {
+    old != new && !(*old == Value::Null && *new == Value::Text(String::new()))
+}
+
+fn value(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Value> {
+    // Broken UTF-8 in a row must not stop the run.
+    match row.get_ref(index)? {
+        rusqlite::types::ValueRef::Text(bytes) => Ok(Value::Text(String::from_utf8_lossy(bytes).into_owned())),
+        other => other.try_into().map_err(rusqlite::Error::from),
+    }
+}
+
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Real(number) => Some(number.to_string()),
+        Value::Text(text) => Some(text.clone()),
+        Value::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+    }
+}

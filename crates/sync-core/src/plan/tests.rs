@@ -1,0 +1,487 @@
+//! Plans of small worlds, written as text.
+//!
+//! A line is one person: `key | directory | pbx | base`. Each side is `name number mobile email` separated by commas,
+//! `-` when the side does not have the person, and the base is `directory; pbx`, `=` when both sides last held what the
+//! PBX holds now, or `-` for a person without a link. `!` before the key is a disabled account.
+
+use super::*;
+use crate::limits::Limits;
+use crate::pbx::{EmailHolder, Holder};
+use crate::person::{DirectoryEntry, Employee};
+use crate::report::summary;
+use proptest::prelude::*;
+
+const FIELDS: [Field; 4] = [Field::Name, Field::Number, Field::Mobile, Field::Email];
+
+fn values(text: &str) -> Values {
+    let mut values = Values::default();
+    for (field, part) in FIELDS.into_iter().zip(text.split(',')) {
+        values[field] = part.trim().to_owned();
+    }
+    values
+}
+
+/// A directory and a PBX.
+#[derive(Clone, Debug)]
+struct World {
+    policy: Policy,
+    directory: DirectorySnapshot,
+    pbx: PbxSnapshot,
+    links: Vec<Link>,
+}
+
+impl World {
+    fn new(lines: &str) -> World {
+        let attributes = [
+            (Field::Name, "displayName"),
+            (Field::Number, "telephoneNumber"),
+            (Field::Mobile, "mobile"),
+            (Field::Email, "mail"),
+        ];
+        let mut world = World {
+            policy: Policy {
+                server_id: 1,
+                region: "RU".to_owned(),
+                attributes: attributes.into_iter().map(|(field, name)| (field, name.to_owned())).collect(),
+                write_back: true,
+                ..Policy::default()
+            },
+            directory: DirectorySnapshot { entries: Vec::new(), coverage: Coverage::Full, warnings: Vec::new() },
+            pbx: PbxSnapshot { extension_length: 3, ..PbxSnapshot::default() },
+            links: Vec::new(),
+        };
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        for (user_id, line) in (110..).zip(lines) {
+            world.add(user_id, line);
+        }
+        for (number, kind) in [("801", "PARKING"), ("2001", "QUEUE")] {
+            let holder = Holder { kind: kind.to_owned(), user_id: None, label: "Sales".to_owned() };
+            world.pbx.numbers.insert(number.to_owned(), holder);
+        }
+        world
+    }
+
+    fn add(&mut self, user_id: i64, line: &str) {
+        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [key, directory, pbx, base] = parts[..] else { panic!("{line:?} has no four parts") };
+        let (key, account) =
+            key.strip_prefix('!').map_or((key, AccountState::Active), |key| (key, AccountState::Disabled));
+        if directory != "-" {
+            let values = values(directory);
+            let attributes = FIELDS
+                .into_iter()
+                .filter(|field| !values[*field].is_empty())
+                .map(|field| (field, vec![values[field].clone()]))
+                .collect();
+            let key = DirectoryKey(key.to_owned());
+            self.directory.entries.push(DirectoryEntry { key, account, attributes, ..DirectoryEntry::default() });
+        }
+        if pbx != "-" {
+            self.employ(user_id, values(pbx));
+        }
+        if base != "-" {
+            let (directory, pbx) = base.split_once(';').unwrap_or((pbx, pbx));
+            self.links.push(Link {
+                server_id: 1,
+                key: DirectoryKey(key.to_owned()),
+                user_id,
+                sip_uniqid: format!("SIP-{user_id}"),
+                directory: values(directory),
+                pbx: values(pbx),
+                ..Link::default()
+            });
+        }
+    }
+
+    fn employ(&mut self, user_id: i64, values: Values) {
+        for (field, kind) in [(Field::Number, "SIP"), (Field::Mobile, "EXTERNAL")] {
+            if !values[field].is_empty() {
+                let holder = Holder { kind: kind.into(), user_id: Some(user_id), label: values[Field::Name].clone() };
+                self.pbx.numbers.insert(values[field].clone(), holder);
+            }
+        }
+        if !values[Field::Email].is_empty() {
+            let holder = EmailHolder { user_id, name: values[Field::Name].clone() };
+            self.pbx.emails.entry(values[Field::Email].to_lowercase()).or_default().push(holder);
+        }
+        let sip_uniqid = format!("SIP-{user_id}");
+        self.pbx.employees.push(Employee { user_id, sip_uniqid, values, sip_disabled: false });
+    }
+
+    fn plan(&self) -> Plan {
+        make(Inputs {
+            policy: &self.policy,
+            directory: &self.directory,
+            pbx: &self.pbx,
+            links: &self.links,
+            linked_elsewhere: &BTreeSet::new(),
+            numbers_used: &BTreeSet::new(),
+            phones: self.policy.phones("en-en"),
+        })
+    }
+}
+
+/// One line per person who is not simply unchanged: key, action, changes, conflicts.
+fn told(plan: &Plan) -> String {
+    let mut lines = Vec::new();
+    for person in &plan.people {
+        let mut words = vec![person.person.key.as_str().to_owned()];
+        match person.action {
+            Action::Create => words.push("create".to_owned()),
+            Action::Adopt(by) => words.push(format!("adopt:{}", by.name())),
+            Action::Keep => {}
+            Action::Wait => words.push("wait".to_owned()),
+            Action::LeaveOut => words.push("left-out".to_owned()),
+            Action::Held => words.push("held".to_owned()),
+        }
+        for change in &person.changes {
+            words.push(format!("{}.{}:{}>{}", change.side.name(), change.field.name(), change.old, change.new));
+        }
+        words.extend(person.conflicts.iter().map(|conflict| format!("?{}", conflict.cause)));
+        if words.len() > 1 {
+            lines.push(words.join(" "));
+        }
+    }
+    lines.extend(plan.departures.iter().map(|gone| format!("{} {}", gone.link.key.as_str(), gone.state.name())));
+    lines.join("\n")
+}
+
+#[track_caller]
+fn check(world: &str, expected: &str) {
+    check_world(&World::new(world), expected);
+}
+
+#[track_caller]
+fn check_world(world: &World, expected: &str) {
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(told(&world.plan()), expected.join("\n"));
+}
+
+#[test]
+fn new_people_get_a_number_that_is_written_back() {
+    check(
+        "a | Ann,,+7 903 123-45-67,ann@x.test | - | -
+         b | Bob,,, | - | -",
+        "a create pbx.name:>Ann pbx.email:>ann@x.test pbx.mobile:>79031234567 pbx.number:>200 directory.number:>200
+         b create pbx.name:>Bob pbx.number:>201 directory.number:>201",
+    );
+}
+
+#[test]
+fn a_number_asked_for_is_granted_when_it_is_free() {
+    check("a | Ann,245,, | - | -", "a create pbx.name:>Ann pbx.number:>245");
+    check("a | Ann,801,, | - | -", "a wait ?number-taken");
+    check("a | Ann,2001,, | - | -", "a wait ?number-taken");
+    check("a | Ann,112,, | - | -", "a wait ?number-forbidden");
+    check(
+        "a | Ann,245,, | - | -
+         b | Bob,245,, | - | -",
+        "a wait ?number-contested
+         b wait ?number-contested",
+    );
+    let mut world = World::new("a | Ann,801,, | - | -");
+    world.policy.pool_when_taken = true;
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>200 directory.number:801>200");
+}
+
+#[test]
+fn an_outside_line_is_left_alone() {
+    let world = World::new("a | Ann,+7 495 123-45-67,, | - | -");
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>200");
+    assert!(world.plan().people[0].notes[0].text.contains("telephoneNumber"));
+}
+
+#[test]
+fn an_employee_is_recognised() {
+    check(
+        "a | Smith James,,+7 926 111-11-11,james@x.test | - | -
+         x | - | Smith James,201,89261111111, | -",
+        "a adopt:mobile pbx.email:>james@x.test directory.number:>201",
+    );
+    check(
+        "a | Ann New,150,,ann@x.test | - | -
+         x | - | Ann,201,,ann@x.test | -",
+        "a adopt:email pbx.name:Ann>Ann New directory.number:150>201",
+    );
+}
+
+#[test]
+fn namesakes_are_not_guessed() {
+    check(
+        "a | Ann,,, | - | -
+         b | Ann,,, | - | -
+         x | - | Ann,201,, | -",
+        "a wait ?ambiguous
+         b wait ?ambiguous",
+    );
+}
+
+#[test]
+fn a_settled_person_needs_nothing() {
+    check("a | Ann,201,79031234567,ann@x.test | Ann,201,79031234567,ann@x.test | =", "");
+    check("a | Ann,201,+7 903 123-45-67, | Ann,201,89031234567, | Ann,201,79031234567,;Ann,201,89031234567,", "");
+}
+
+#[test]
+fn changes_travel_both_ways() {
+    check("a | Anna,201,, | Ann,201,, | =", "a pbx.name:Ann>Anna");
+    check("a | Ann,201,,new@x.test | Ann,201,,old@x.test | =", "a pbx.email:old@x.test>new@x.test");
+    check(
+        "a | Ann,201,,a@x.test | Ann,201,,b@x.test | Ann,201,,a@x.test;Ann,201,,a@x.test",
+        "a directory.email:a@x.test>b@x.test",
+    );
+    check("a | Ann,202,, | Ann,201,, | =", "a pbx.number:201>202");
+    check("a | Ann,201,, | Ann,205,, | Ann,201,,;Ann,201,,", "a directory.number:201>205");
+}
+
+#[test]
+fn a_value_changed_on_both_sides_is_a_conflict() {
+    check("a | Ann,201,,b@x.test | Ann,201,,c@x.test | Ann,201,,a@x.test;Ann,201,,a@x.test", "a ?both-changed");
+}
+
+#[test]
+fn cleared_values() {
+    check("a | ,201,, | Ann,201,, | =", "a ?name-cleared");
+    check("a | Ann,,, | Ann,201,, | =", "a directory.number:>201");
+    check("a | Ann,201,, | Ann,201,79031234567, | =", "a pbx.mobile:79031234567>");
+    let mut world = World::new("a | Ann,201,, | Ann,201,79031234567, | =");
+    world.pbx.uses.insert("79031234567".into(), vec!["queue Sales".into()]);
+    check_world(&world, "a ?mobile-in-use");
+    assert!(world.plan().people[0].conflicts[0].reason.contains("queue Sales"));
+}
+
+#[test]
+fn swaps_go_through_together() {
+    check(
+        "a | Ann,202,79032222222,bob@x.test | Ann,201,79031111111,ann@x.test | =
+         b | Bob,201,79031111111,ann@x.test | Bob,202,79032222222,bob@x.test | =",
+        "a pbx.email:ann@x.test>bob@x.test pbx.mobile:79031111111>79032222222 pbx.number:201>202
+         b pbx.email:bob@x.test>ann@x.test pbx.mobile:79032222222>79031111111 pbx.number:202>201",
+    );
+    check(
+        "a | Ann,202,, | Ann,201,, | =
+         b | Bob,202,, | Bob,202,, | =",
+        "a ?number-taken",
+    );
+    check(
+        "a | Ann,201,, | Ann,201,79031111111, | =
+         b | Bob,202,79031111111, | Bob,202,, | =",
+        "a pbx.mobile:79031111111>
+         b pbx.mobile:>79031111111",
+    );
+}
+
+#[test]
+fn a_mobile_or_mail_of_somebody_else_does_not_stop_a_new_person() {
+    check(
+        "a | Ann,,79031111111, | - | -
+         b | Bob,202,79031111111, | Bob,202,89031111111, | Bob,202,79031111111,;Bob,202,89031111111,",
+        "a create pbx.name:>Ann pbx.number:>203 directory.number:>203 ?mobile-taken",
+    );
+}
+
+#[test]
+fn leftovers_and_people_without_a_number_count_too() {
+    let mut world = World::new("a | Ann,,,ann@x.test | - | -");
+    let leftover = Holder { kind: Holder::LEFTOVER.to_owned(), user_id: None, label: "m_Sip 7".to_owned() };
+    world.pbx.numbers.insert("200".to_owned(), leftover);
+    let bare = EmailHolder { user_id: 1, name: "admin".to_owned() };
+    world.pbx.emails.insert("ann@x.test".to_owned(), vec![bare]);
+    check_world(&world, "a create pbx.name:>Ann pbx.number:>201 directory.number:>201 ?email-taken");
+}
+
+#[test]
+fn whoever_is_disabled_stays_as_they_are() {
+    check("!a | Anna,,, | Ann,201,, | =", "a left-out\na disabled");
+    check("!a | Ann,,, | - | -", "a left-out");
+}
+
+#[test]
+fn only_a_complete_search_makes_anybody_absent() {
+    let world = World::new(
+        "a | Ann,201,, | Ann,201,, | =
+         b | - | Bob,202,, | =",
+    );
+    check_world(&world, "b absent");
+    let mut partial = world.clone();
+    partial.directory.coverage = Coverage::Partial("size limit".into());
+    check_world(&partial, "");
+    let mut empty = world;
+    empty.directory.entries.clear();
+    check_world(&empty, "");
+}
+
+#[test]
+fn an_employee_deleted_on_the_pbx_is_not_made_again() {
+    check("a | Ann,201,, | - | Ann,201,,;Ann,201,,", "a wait ?employee-deleted");
+}
+
+#[test]
+fn an_attribute_that_vanishes_for_everybody_is_unknown() {
+    let lines: Vec<String> = (1..=6).map(|n| format!("{n} | P{n},20{n},, | P{n},20{n},7903000000{n}, | =")).collect();
+    let world = World::new(&lines.join("\n"));
+    check_world(&world, "");
+    assert!(world.plan().warnings[0].contains("mobile"));
+}
+
+#[test]
+fn too_many_changes_of_one_kind_are_held() {
+    let lines: Vec<String> = (1..=9)
+        .map(|n| format!("{n} | New{n},20{n},,n{n}@x.test | P{n},20{n},,{} | =", if n < 3 { "" } else { "x" }))
+        .collect();
+    let (approved, holds) = World::new(&lines.join("\n")).plan().approve(&Limits::default());
+    assert_eq!(holds.iter().map(|hold| hold.what.as_str()).collect::<Vec<_>>(), ["renamed", "email changed"]);
+    // Filling an empty value is safe and goes on.
+    assert_eq!(told(approved.plan()), "1 pbx.email:>n1@x.test\n2 pbx.email:>n2@x.test");
+}
+
+#[test]
+fn whoever_waits_for_a_held_value_waits_too() {
+    let mut lines: Vec<String> = (1..=6)
+        .map(|n| format!("{n} | P{n},20{n},7903000000{},| P{n},20{n},7903000001{n}, | =", (n + 1) % 10))
+        .collect();
+    lines.push("9 | Zed,,79030000011, | - | -".to_owned());
+    let world = World::new(&lines.join("\n"));
+    let (approved, holds) = world.plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "mobile changed");
+    assert_eq!(told(approved.plan()), "9 create pbx.name:>Zed pbx.number:>207 directory.number:>207");
+}
+
+#[test]
+fn too_many_departures_are_not_believed() {
+    let lines: Vec<String> = (1..=8)
+        .map(|n| format!("{n} | {} | P{n},20{n},, | =", if n < 3 { format!("P{n},20{n},,") } else { "-".to_owned() }))
+        .collect();
+    let (approved, holds) = World::new(&lines.join("\n")).plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "departures");
+    assert!(approved.plan().departures.iter().all(|departure| departure.held));
+}
+
+#[test]
+fn many_mistaken_identities_hold_everything() {
+    let mut lines: Vec<String> = (1..=7).map(|n| format!("{n} | P{n},20{n},, | P{n},20{n},, | =")).collect();
+    lines.push("8 | New,,, | - | -".to_owned());
+    let mut world = World::new(&lines.join("\n"));
+    for link in world.links.iter_mut().take(6) {
+        link.sip_uniqid = "SIP-gone".to_owned();
+    }
+    let (approved, holds) = world.plan().approve(&Limits::default());
+    assert_eq!(holds[0].what, "mistaken identities");
+    assert!(approved.plan().people.iter().all(|person| person.changes.is_empty()));
+}
+
+#[test]
+fn a_tick_does_not_make_crowds() {
+    let lines: Vec<String> = (1..=101).map(|n| format!("{n:03} | P{n},,, | - | -")).collect();
+    let world = World::new(&lines.join("\n"));
+    let (_, by_hand) = world.plan().approve(&Limits::default());
+    assert!(by_hand.is_empty());
+    let (approved, by_tick) = world.plan().approve(&Limits { tick: true, ..Limits::default() });
+    assert_eq!(by_tick[0].what, "new people");
+    assert!(approved.plan().people.iter().all(|person| person.changes.is_empty()));
+}
+
+#[test]
+fn a_pool_that_is_used_up_is_a_conflict() {
+    let mut world = World::new("a | Ann,,, | - | -\nb | Bob,,, | - | -");
+    (world.policy.number_from, world.policy.number_to) = (Some(800), Some(801));
+    check_world(
+        &world,
+        "a create pbx.name:>Ann pbx.number:>800 directory.number:>800
+         b wait ?no-free-number",
+    );
+}
+
+/// Carries out a plan as the run would, every write succeeding.
+fn carry_out(world: &World, plan: &Plan) -> World {
+    let mut after = world.clone();
+    let mut next_id = 1000;
+    for person in &plan.people {
+        let user_id = match person.action {
+            Action::Create => {
+                next_id += 1;
+                next_id
+            }
+            Action::Keep | Action::Adopt(_) => person.user_id.unwrap(),
+            _ => continue,
+        };
+        let employee = after.pbx.employees.iter().position(|employee| employee.user_id == user_id);
+        match employee {
+            Some(at) => after.pbx.employees[at].values = person.after.clone(),
+            None => after.employ(user_id, person.after.clone()),
+        }
+        let mut directory = person.person.values.clone();
+        let entry = after.directory.entries.iter_mut().find(|entry| entry.key == person.person.key).unwrap();
+        for change in person.changes.iter().filter(|change| change.side == Side::Directory) {
+            entry.attributes.insert(change.field, vec![change.new.clone()]);
+            directory[change.field] = change.new.clone();
+        }
+        let link = Link {
+            server_id: 1,
+            key: person.person.key.clone(),
+            user_id,
+            sip_uniqid: format!("SIP-{user_id}"),
+            directory,
+            pbx: person.after.clone(),
+            ..Link::default()
+        };
+        after.links.retain(|link| link.key != person.person.key);
+        after.links.push(link);
+    }
+    after.pbx.numbers.retain(|_, holder| holder.user_id.is_none());
+    after.pbx.emails.clear();
+    for employee in std::mem::take(&mut after.pbx.employees) {
+        after.employ(employee.user_id, employee.values);
+    }
+    after
+}
+
+fn some_person() -> impl Strategy<Value = String> {
+    let number = prop_oneof![Just(""), Just("201"), Just("202"), Just("245"), Just("801"), Just("+7 495 1234567")];
+    let mobile = prop_oneof![Just(""), Just("+7 903 111-11-11"), Just("89032222222"), Just("x")];
+    ("[AB]", number, mobile, "([ab]@x[.]test)?")
+        .prop_map(|(name, number, mobile, email)| format!("{name},{number},{mobile},{email}"))
+}
+
+fn some_world() -> impl Strategy<Value = World> {
+    let people = proptest::collection::vec(some_person(), 1..7);
+    let employees = proptest::collection::btree_map("20[1-4]", ("[AB]", "(7903[12]{7})?", "([abc]@x[.]test)?"), 0..4);
+    (people, employees).prop_map(|(people, employees)| {
+        let mut lines: Vec<String> =
+            people.iter().enumerate().map(|(at, person)| format!("p{at} | {person} | - | -")).collect();
+        let mut mobiles = BTreeSet::new();
+        for (number, (name, mobile, email)) in employees {
+            let mobile = if mobiles.insert(mobile.clone()) { mobile } else { String::new() };
+            lines.push(format!("e{number} | - | {name},{number},{mobile},{email} | -"));
+        }
+        World::new(&lines.join("\n"))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Once a plan is carried out, the next one has nothing to do, and no number, mobile or e-mail has two holders.
+    #[test]
+    fn a_plan_carried_out_leaves_nothing_to_do(world in some_world()) {
+        let plan = world.plan();
+        let after = carry_out(&world, &plan);
+        for field in [Field::Number, Field::Mobile] {
+            let mut seen = BTreeSet::new();
+            for employee in after.pbx.employees.iter().filter(|employee| !employee.values[field].is_empty()) {
+                prop_assert!(seen.insert(employee.values[field].clone()), "{} twice", employee.values[field]);
+            }
+        }
+        let second = after.plan();
+        let changed: Vec<_> = second.people.iter().flat_map(|person| &person.changes).collect();
+        prop_assert!(changed.is_empty(), "{changed:?}\nfirst:\n{}", told(&plan));
+        prop_assert!(second.people.iter().all(|person| !matches!(person.action, Action::Create | Action::Adopt(_))));
+    }
+
+    /// The same world gives the same plan.
+    #[test]
+    fn a_plan_depends_on_nothing_else(world in some_world()) {
+        prop_assert_eq!(told(&world.plan()), told(&world.clone().plan()));
+        prop_assert_eq!(summary(&world.plan(), &[], &[]), summary(&world.plan(), &[], &[]));
+    }
+}

@@ -1,0 +1,320 @@
+//! What a run tells: one row per person, counts, and a summary sentence. Never markup, a secret or a photo's bytes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::directory::Coverage;
+use crate::limits::Hold;
+use crate::person::{AccountState, Field, Note, Values};
+use crate::plan::{Action, Change, Conflict, Departure, PersonPlan, Plan, Side};
+
+/// How many people a run concerns, by what it does for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// New employees.
+    pub create: usize,
+    /// Employees that become linked.
+    pub adopt: usize,
+    /// Linked employees with a change on either side.
+    pub update: usize,
+    /// Linked employees without a change.
+    pub unchanged: usize,
+    /// People with something to decide.
+    pub conflict: usize,
+    /// People without an active account, or held by the limits.
+    pub left_out: usize,
+    /// Linked people who have left the directory.
+    pub departed: usize,
+    /// People with a value that goes to the directory.
+    pub write_back: usize,
+}
+
+/// What became of one change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stands.
+    Done,
+    /// It does not; the sentence says why.
+    NotDone(String),
+}
+
+/// What became of one person's plan. A plan without outcomes is a preview.
+#[derive(Clone, Debug, Default)]
+pub struct PersonOutcome {
+    /// `m_Users.id`, when the person has an employee now.
+    pub user_id: Option<i64>,
+    /// `m_Sip.uniqid`, when the run made the employee.
+    pub sip_uniqid: String,
+    /// The entry's new change mark, when the directory told it after a write.
+    pub change_mark: String,
+    /// One per change that was tried.
+    pub changes: BTreeMap<(Side, Field), Outcome>,
+    /// What was left for a human while the plan was carried out.
+    pub conflicts: Vec<Conflict>,
+    /// What was odd while the plan was carried out.
+    pub notes: Vec<Note>,
+}
+
+/// Counts the people of a plan; with outcomes, only what was done counts as done.
+pub fn count(plan: &Plan, outcomes: &[PersonOutcome]) -> Counts {
+    let mut counts = Counts { departed: plan.departures.len(), ..Counts::default() };
+    for (at, person) in plan.people.iter().enumerate() {
+        let outcome = outcomes.get(at);
+        let done = |side: Side| {
+            person.changes.iter().any(|change| {
+                change.side == side
+                    && outcome.is_none_or(|all| all.changes.get(&(side, change.field)) == Some(&Outcome::Done))
+            })
+        };
+        let employed = outcome.is_none_or(|outcome| outcome.user_id.is_some());
+        counts.write_back += usize::from(done(Side::Directory));
+        counts.conflict += usize::from(has_conflict(person, outcome));
+        match person.action {
+            Action::Create if employed => counts.create += 1,
+            Action::Create => {}
+            Action::Adopt(_) if employed => counts.adopt += 1,
+            Action::Adopt(_) => {}
+            Action::Keep if done(Side::Pbx) || done(Side::Directory) => counts.update += 1,
+            Action::Keep => counts.unchanged += 1,
+            Action::Wait => {}
+            Action::LeaveOut | Action::Held => counts.left_out += 1,
+        }
+    }
+    counts
+}
+
+fn has_conflict(person: &PersonPlan, outcome: Option<&PersonOutcome>) -> bool {
+    !person.conflicts.is_empty() || outcome.is_some_and(|outcome| !outcome.conflicts.is_empty())
+}
+
+/// The sentence for the administrator.
+pub fn summary(plan: &Plan, outcomes: &[PersonOutcome], holds: &[Hold]) -> String {
+    let counts = count(plan, outcomes);
+    let updated = counts.adopt + counts.update;
+    let mut sentence = match counts.create + updated {
+        0 if counts.conflict + holds.len() == 0 => "everything is up to date".to_owned(),
+        0 => "everything else is up to date".to_owned(),
+        // Nobody is ever removed by a run.
+        _ => format!("{} new, {updated} updated, 0 removed", counts.create),
+    };
+    for (count, what) in [
+        (counts.adopt, "recognised among the employees"),
+        (counts.write_back, "written back to the directory"),
+        (counts.conflict, "waiting for a decision"),
+        (counts.departed, "no longer active in the directory"),
+    ] {
+        if count > 0 {
+            sentence.push_str(&format!("; {count} {what}"));
+        }
+    }
+    if !holds.is_empty() {
+        let held: Vec<String> = holds.iter().map(|hold| format!("{} {}", hold.count, hold.what)).collect();
+        sentence.push_str(&format!("; held: {}", held.join(", ")));
+    }
+    sentence
+}
+
+/// The answer of `preview-sync`.
+pub fn preview(plan: &Plan, holds: &[Hold], server_id: i64) -> Value {
+    json!({
+        "serverId": server_id,
+        "coverage": coverage(&plan.coverage),
+        "counts": count(plan, &[]),
+        "people": plan.people.iter().map(|person| person_row(person, None)).collect::<Vec<_>>(),
+        "departures": plan.departures.iter().map(departure_row).collect::<Vec<_>>(),
+        "held": holds.iter().map(hold_row).collect::<Vec<_>>(),
+        "warnings": plan.warnings,
+    })
+}
+
+/// The rows of `sync-ldap-users`. `attributes` are the LDAP names of the mapped fields, which the rows also carry.
+pub fn sync_rows(plan: &Plan, outcomes: &[PersonOutcome], attributes: &BTreeMap<Field, String>) -> Vec<Value> {
+    let none = PersonOutcome::default();
+    plan.people
+        .iter()
+        .enumerate()
+        .map(|(at, person)| {
+            let outcome = outcomes.get(at).unwrap_or(&none);
+            let mut row = person_row(person, Some(outcome));
+            row.insert("usersSyncResult".into(), sync_result(person, outcome).into());
+            row.insert("userHadChangesOnTheSide".into(), changed_side(person).into());
+            row.insert("userDisabled".into(), (person.person.account != AccountState::Active).into());
+            row.insert("ObjectGUID".into(), person.person.key.as_str().into());
+            for (&field, attribute) in attributes {
+                row.entry(attribute.clone()).or_insert_with(|| shown(field, &person.person.values[field]).into());
+            }
+            Value::Object(row)
+        })
+        .collect()
+}
+
+/// The rows of `get-available-ldap-users`: what the directory holds, before any rule compares it with the PBX.
+pub fn available_rows(plan: &Plan, attributes: &BTreeMap<Field, String>) -> Vec<Value> {
+    plan.people
+        .iter()
+        .map(|plan| {
+            let person = &plan.person;
+            let mut row = values_row(&person.values);
+            row.insert("userId".into(), plan.user_id.into());
+            row.insert("directoryId".into(), person.key.as_str().into());
+            row.insert("ObjectGUID".into(), person.key.as_str().into());
+            row.insert("userDisabled".into(), (person.account != AccountState::Active).into());
+            row.insert("notes".into(), notes_rows(&person.notes));
+            row.insert("reason".into(), "".into());
+            for (&field, attribute) in attributes {
+                let spelled = person.seen.get(&field).map(|values| values.join(", "));
+                row.entry(attribute.clone()).or_insert_with(|| {
+                    spelled.unwrap_or_else(|| shown(field, &person.values[field]).to_owned()).into()
+                });
+            }
+            Value::Object(row)
+        })
+        .collect()
+}
+
+fn sync_result(person: &PersonPlan, outcome: &PersonOutcome) -> &'static str {
+    let done = outcome.changes.values().any(|outcome| *outcome == Outcome::Done);
+    let joined = matches!(person.action, Action::Create | Action::Adopt(_)) && outcome.user_id.is_some();
+    match (has_conflict(person, Some(outcome)), done || joined) {
+        (true, _) => "CONFLICT",
+        (false, true) => "UPDATED",
+        (false, false) => "SKIPPED",
+    }
+}
+
+fn changed_side(person: &PersonPlan) -> &'static str {
+    match (person.changes_on(Side::Pbx), person.changes_on(Side::Directory)) {
+        (true, true) => "OnBothSides",
+        (true, false) => "OnDomainSide",
+        (false, true) => "OnPBXSide",
+        (false, false) => "",
+    }
+}
+
+fn person_row(plan: &PersonPlan, outcome: Option<&PersonOutcome>) -> Map<String, Value> {
+    let mut values = plan.person.values.clone();
+    for field in Field::ALL {
+        if !plan.after[field].is_empty() {
+            values[field] = plan.after[field].clone();
+        }
+    }
+    let mut row = values_row(&values);
+    row.insert("name".into(), plan.name().into());
+    row.insert("userId".into(), outcome.and_then(|outcome| outcome.user_id).or(plan.user_id).into());
+    row.insert("directoryId".into(), plan.person.key.as_str().into());
+    row.insert("action".into(), action_name(plan).into());
+    let matched = if let Action::Adopt(by) = plan.action { Some(by.name()) } else { None };
+    row.insert("matchedBy".into(), matched.into());
+    let changes: Vec<Value> = plan.changes.iter().map(|change| change_row(change, outcome)).collect();
+    row.insert("changes".into(), changes.into());
+    let conflicts = plan.conflicts.iter().chain(outcome.into_iter().flat_map(|outcome| &outcome.conflicts));
+    row.insert("conflicts".into(), conflicts.clone().map(conflict_row).collect::<Vec<_>>().into());
+    let notes: Vec<Note> =
+        plan.notes.iter().chain(outcome.into_iter().flat_map(|outcome| &outcome.notes)).cloned().collect();
+    row.insert("notes".into(), notes_rows(&notes));
+    let reasons: Vec<&str> = conflicts.map(|conflict| conflict.reason.as_str()).collect();
+    row.insert("reason".into(), reason(plan, &reasons).into());
+    row
+}
+
+fn reason(plan: &PersonPlan, conflicts: &[&str]) -> String {
+    match plan.action {
+        _ if !conflicts.is_empty() => conflicts.join("; "),
+        Action::LeaveOut if plan.person.account == AccountState::Expired => {
+            "the account has expired in the directory".into()
+        }
+        Action::LeaveOut => "the account is disabled in the directory".into(),
+        Action::Held => plan.notes.last().map(|note| note.text.clone()).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+fn action_name(plan: &PersonPlan) -> &'static str {
+    match plan.action {
+        Action::Create => "create",
+        Action::Adopt(_) => "adopt",
+        Action::Keep if !plan.changes.is_empty() => "update",
+        Action::Keep if !plan.conflicts.is_empty() => "conflict",
+        Action::Keep => "unchanged",
+        Action::Wait => "conflict",
+        Action::LeaveOut | Action::Held => "left-out",
+    }
+}
+
+fn values_row(values: &Values) -> Map<String, Value> {
+    [Field::Name, Field::Number, Field::Mobile, Field::Email]
+        .into_iter()
+        .map(|field| (field.name().to_owned(), Value::from(values[field].as_str())))
+        .collect()
+}
+
+fn change_row(change: &Change, outcome: Option<&PersonOutcome>) -> Value {
+    let mut row = json!({
+        "field": change.field.name(),
+        "side": change.side.name(),
+        "old": shown(change.field, &change.old),
+        "new": shown(change.field, &change.new),
+        "why": change.why.text(),
+    });
+    if let Some(outcome) = outcome {
+        row["outcome"] = match outcome.changes.get(&(change.side, change.field)) {
+            Some(Outcome::Done) => "done".into(),
+            Some(Outcome::NotDone(why)) => why.as_str().into(),
+            None => "not reached".into(),
+        };
+    }
+    row
+}
+
+/// A conflict as preview and sync show it.
+fn conflict_row(conflict: &Conflict) -> Value {
+    let shown = |value: &str| conflict.field.map_or(value.to_owned(), |field| shown(field, value).to_owned());
+    json!({
+        "field": conflict.field.map(Field::name),
+        "side": conflict.side.name(),
+        "cause": conflict.cause,
+        "reason": conflict.reason,
+        "directoryValue": shown(&conflict.directory_value),
+        "pbxValue": shown(&conflict.pbx_value),
+    })
+}
+
+fn departure_row(departure: &Departure) -> Value {
+    let link = &departure.link;
+    json!({
+        "name": link.shown[Field::Name],
+        "number": link.shown[Field::Number],
+        "userId": link.user_id,
+        "directoryId": link.key.as_str(),
+        "reason": departure.reason(),
+        "held": departure.held,
+    })
+}
+
+/// A hold as answers show it.
+pub fn hold_row(hold: &Hold) -> Value {
+    json!({"what": hold.what, "count": hold.count, "limit": hold.limit, "reason": hold.reason})
+}
+
+fn notes_rows(notes: &[Note]) -> Value {
+    notes.iter().map(|note| json!({"field": note.field.map(Field::name), "text": note.text})).collect()
+}
+
+/// How much of the directory was read, in words.
+pub fn coverage(coverage: &Coverage) -> String {
+    match coverage {
+        Coverage::Full => "full".to_owned(),
+        Coverage::Partial(why) => format!("partial: {why}"),
+    }
+}
+
+/// A value as people see it: a photo is only "a photo".
+pub fn shown(field: Field, value: &str) -> &str {
+    match field {
+        Field::Photo if !value.is_empty() => "photo",
+        _ => value,
+    }
+}

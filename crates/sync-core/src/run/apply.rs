@@ -1,0 +1,205 @@
+//! Writing to the PBX: intents first, then a short transaction, then what is known to have happened.
+
+use serde::{Deserialize, Serialize};
+
+use super::tasks::{PersonTask, batches, fields, without};
+use super::{Run, RunError, bases};
+use crate::journal::{ChangeRecord, Intent, SettleBatch};
+use crate::link::Link;
+use crate::pbx::{Applied, Task, TaskOutcome};
+use crate::person::{Field, Values};
+use crate::plan::{Conflict, PersonPlan, Plan, Side};
+use crate::report::{Outcome, PersonOutcome};
+
+/// What an intent keeps besides its task: what to store once the task is known to be done.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AfterTask {
+    /// The link; its `user_id` is 0 for an employee who is still to be made.
+    pub(super) link: Link,
+    /// Field, value before, value after, reason: for the record of the run.
+    pub(super) changes: Vec<(Field, String, String, String)>,
+    /// The person's name.
+    pub(super) person: String,
+    /// Fingerprint of the settings the run began with.
+    pub(super) fingerprint: String,
+    /// The directory's side of the base before, and the PBX's.
+    pub(super) base: (Values, Values),
+}
+
+impl AfterTask {
+    /// Leaves the base of a field where it was: the PBX does not hold what the task was to write.
+    pub(super) fn keep_base(&mut self, field: Field) {
+        self.link.directory[field] = self.base.0[field].clone();
+        self.link.pbx[field] = self.base.1[field].clone();
+        if field == Field::Photo {
+            // The next run asks for it again.
+            self.link.change_mark.clear();
+        }
+    }
+
+    /// The records of the run once the task is done.
+    pub(super) fn records(&self, run_id: i64, applied: &Applied) -> Vec<ChangeRecord> {
+        let mut replaced = serde_json::to_string(&applied.replaced).unwrap_or_default();
+        self.changes
+            .iter()
+            .filter(|(field, ..)| applied.holds(*field))
+            .map(|(field, old, new, why)| ChangeRecord {
+                run_id,
+                key: self.link.key.clone(),
+                user_id: Some(applied.user_id),
+                person: self.person.clone(),
+                field: field.name().to_owned(),
+                side: Side::Pbx.name().to_owned(),
+                old: old.clone(),
+                new: new.clone(),
+                why: why.clone(),
+                outcome: "done".to_owned(),
+                // The rows belong to the person as a whole; they are kept once.
+                replaced_json: std::mem::replace(&mut replaced, "[]".to_owned()),
+            })
+            .collect()
+    }
+}
+
+impl Run<'_, '_> {
+    /// Carries out the PBX's side of the plan, batch by batch.
+    pub(super) fn apply(&mut self, plan: &Plan, outcomes: &mut [PersonOutcome]) -> Result<(), RunError> {
+        let batches = batches(plan, self.job.policy.forward_to_mobile, self.session.random);
+        let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
+        self.progress.enter("applying", total, self.session.host);
+        let mut done = 0;
+        for batch in batches {
+            self.stop_if_cancelled()?;
+            let again = self.apply_batch(plan, &batch, outcomes)?;
+            if !again.is_empty() {
+                self.apply_batch(plan, &again, outcomes)?;
+            }
+            done += batch.len() as u64;
+            self.session.journal.progress(self.run_id, done as i64, total as i64)?;
+            self.progress.step(done, self.session.host);
+        }
+        Ok(())
+    }
+
+    /// Applies one batch; answers the tasks to try again without the one field that was refused.
+    fn apply_batch(
+        &mut self,
+        plan: &Plan,
+        batch: &[PersonTask],
+        outcomes: &mut [PersonOutcome],
+    ) -> Result<Vec<PersonTask>, RunError> {
+        let now = self.session.host.now();
+        let prepared: Vec<AfterTask> =
+            batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, now)).collect();
+        let intents = self.intents(batch, &prepared);
+        let ids = self.session.journal.record_intents(&intents)?;
+        let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
+        let results = self.session.pbx.apply(&tasks, self.session.host)?;
+        let mut again = Vec::new();
+        let fingerprint = Some(self.job.policy.fingerprint.clone());
+        let mut settled = SettleBatch { intents_done: ids, fingerprint, ..SettleBatch::default() };
+        for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
+            let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
+            match result {
+                TaskOutcome::Applied(applied) => {
+                    note_applied(&fields(&one.task), outcome, &applied);
+                    if let Task::Create(task) = &one.task {
+                        outcome.sip_uniqid = task.sip_uniqid.clone();
+                    }
+                    settled.events.extend(event_texts(&applied));
+                    settled.changes.extend(after.records(self.run_id, &applied));
+                    if let Some(link) = bases::link_after(person, outcome, self.job.policy.server_id, now) {
+                        after.link = link;
+                        settled.links.push(after.link);
+                    }
+                }
+                TaskOutcome::Refused { field, reason } => {
+                    let rest = field.and_then(|field| without(&one.task, field));
+                    let refused = if rest.is_some() { field.into_iter().collect() } else { fields(&one.task) };
+                    note_refused(person, outcome, field, &refused, &reason);
+                    again.extend(rest.map(|task| PersonTask { at: one.at, task }));
+                }
+            }
+        }
+        self.session.journal.settle(&settled)?;
+        Ok(again)
+    }
+
+    /// What is to be stored if the whole task turns out to be done.
+    fn after_task(&self, person: &PersonPlan, task: &Task, now: i64) -> AfterTask {
+        let mut hoped = PersonOutcome { user_id: Some(person.user_id.unwrap_or_default()), ..PersonOutcome::default() };
+        let written = fields(task);
+        let pbx_changes =
+            person.changes.iter().filter(|change| change.side == Side::Pbx && written.contains(&change.field));
+        for change in pbx_changes.clone() {
+            hoped.changes.insert((Side::Pbx, change.field), Outcome::Done);
+        }
+        let mut link = bases::link_after(person, &hoped, self.job.policy.server_id, now)
+            .or_else(|| person.link.clone())
+            .unwrap_or_default();
+        if let Task::Create(create) = task {
+            link.sip_uniqid = create.sip_uniqid.clone();
+            link.created_by_sync = true;
+        }
+        let changes = pbx_changes
+            .map(|change| (change.field, change.old.clone(), change.new.clone(), change.why.text().to_owned()))
+            .collect();
+        let base = person.link.as_ref().map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default();
+        AfterTask { link, changes, person: person.name(), fingerprint: self.job.policy.fingerprint.clone(), base }
+    }
+
+    fn intents(&self, batch: &[PersonTask], prepared: &[AfterTask]) -> Vec<Intent> {
+        batch
+            .iter()
+            .zip(prepared)
+            .map(|(one, after)| Intent {
+                id: 0,
+                run_id: self.run_id,
+                server_id: self.job.policy.server_id,
+                key: after.link.key.clone(),
+                task_json: serde_json::to_string(&one.task).unwrap_or_default(),
+                link_json: serde_json::to_string(after).unwrap_or_default(),
+                kind: if matches!(one.task, Task::Create(_)) { "create" } else { "update" }.to_owned(),
+            })
+            .collect()
+    }
+}
+
+/// The events of a task as the outbox keeps them.
+pub(super) fn event_texts(applied: &Applied) -> impl Iterator<Item = String> + '_ {
+    applied.events.iter().filter_map(|event| serde_json::to_string(event).ok())
+}
+
+fn note_applied(fields: &[Field], outcome: &mut PersonOutcome, applied: &Applied) {
+    outcome.user_id = Some(applied.user_id);
+    for &field in fields {
+        let skipped = applied.notes.iter().find(|note| note.field == Some(field));
+        let result = skipped.map_or(Outcome::Done, |note| Outcome::NotDone(note.text.clone()));
+        outcome.changes.insert((Side::Pbx, field), result);
+    }
+    outcome.notes.extend(applied.notes.iter().cloned());
+}
+
+fn note_refused(
+    person: &PersonPlan,
+    outcome: &mut PersonOutcome,
+    field: Option<Field>,
+    refused: &[Field],
+    reason: &str,
+) {
+    for &field in refused {
+        outcome.changes.insert((Side::Pbx, field), Outcome::NotDone(reason.to_owned()));
+    }
+    let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
+    outcome.conflicts.push(Conflict {
+        key: person.person.key.clone(),
+        user_id: person.user_id,
+        person: person.name(),
+        field,
+        side: Side::Pbx,
+        cause: "pbx-refused",
+        reason: reason.to_owned(),
+        directory_value: value(&person.person.values),
+        pbx_value: value(&person.before),
+    });
+}

@@ -1,0 +1,29 @@
+//! How many SQL statements a connection has run: what shows, at debug level, that nobody unchanged costs a query.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+/// A count of the statements a connection has begun.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Statements(Arc<AtomicU64>);
+
+impl Statements {
+    /// Begins to count the statements of `connection`.
+    pub(crate) fn of(connection: &mut Connection) -> rusqlite::Result<Statements> {
+        let statements = Statements::default();
+        let counter = Arc::clone(&statements.0);
+        let count = move |_: TraceEvent<'_>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count))?;
+        Ok(statements)
+    }
+
+    /// The statements so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

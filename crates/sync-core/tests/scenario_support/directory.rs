@@ -1,0 +1,140 @@
+//! A directory in memory that writes by compare-and-set and fails where a test wants it to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use sync_core::directory::{
+    Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, ReadRequest, WriteOutcome,
+};
+use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
+
+use crate::pbx_support::md5;
+
+/// The double.
+#[derive(Default)]
+pub(crate) struct DirectoryDouble {
+    entries: BTreeMap<String, DirectoryEntry>,
+    photos: BTreeMap<String, Vec<u8>>,
+    changes: u64,
+    /// What reads cover; everything unless set.
+    pub(crate) coverage: Option<Coverage>,
+    /// The process "dies" when so many values stand in the directory, before it hears of the last one.
+    pub(crate) dies_after_writes: Option<usize>,
+}
+
+impl DirectoryDouble {
+    /// A new entry.
+    pub(crate) fn add(&mut self, key: &str, values: &[(Field, &str)]) {
+        let attributes = values.iter().map(|(field, value)| (*field, vec![(*value).to_owned()])).collect();
+        let entry = DirectoryEntry {
+            key: DirectoryKey(key.to_owned()),
+            dn: format!("uid={key},dc=example,dc=test"),
+            attributes,
+            ..DirectoryEntry::default()
+        };
+        self.entries.insert(key.to_owned(), entry);
+        self.touch(key);
+    }
+
+    /// Changes one value of an entry; an empty one clears it.
+    pub(crate) fn set(&mut self, key: &str, field: Field, value: &str) {
+        let values = if value.is_empty() { Vec::new() } else { vec![value.to_owned()] };
+        self.entry(key).attributes.insert(field, values);
+        self.touch(key);
+    }
+
+    /// Gives an entry a photo.
+    pub(crate) fn set_photo(&mut self, key: &str, photo: Vec<u8>) {
+        self.photos.insert(key.to_owned(), photo);
+        self.touch(key);
+    }
+
+    /// Switches an account off.
+    pub(crate) fn disable(&mut self, key: &str) {
+        self.entry(key).account = AccountState::Disabled;
+        self.touch(key);
+    }
+
+    /// Deletes all entries but some.
+    pub(crate) fn keep_only(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|key, _| keep(key));
+    }
+
+    /// The value of one attribute; several are joined.
+    pub(crate) fn value(&self, key: &str, field: Field) -> String {
+        self.entries[key].attributes.get(&field).map(|values| values.join("|")).unwrap_or_default()
+    }
+
+    /// All values and change marks.
+    pub(crate) fn values(&self) -> BTreeMap<String, (String, BTreeMap<Field, Vec<String>>)> {
+        let entries = self.entries.iter();
+        entries.map(|(key, entry)| (key.clone(), (entry.change_mark.clone(), entry.attributes.clone()))).collect()
+    }
+
+    fn entry(&mut self, key: &str) -> &mut DirectoryEntry {
+        self.entries.get_mut(key).unwrap_or_else(|| panic!("the directory has no {key}"))
+    }
+
+    fn touch(&mut self, key: &str) {
+        self.changes += 1;
+        self.entry(key).change_mark = format!("change {}", self.changes);
+    }
+
+    fn photo(&self, key: &str, spool: &Path) -> Photo {
+        let Some(bytes) = self.photos.get(key) else { return Photo::Absent };
+        fs::create_dir_all(spool).expect("the spool");
+        let md5 = md5(bytes);
+        fs::write(spool.join(&md5), bytes).expect("a photo");
+        Photo::Spooled { md5 }
+    }
+
+    fn write_one(&mut self, write: &DirectoryWrite) -> WriteOutcome {
+        let key = &write.key.0;
+        let values = self.entry(key).attributes.entry(write.field).or_default();
+        if *values != write.seen {
+            return WriteOutcome::ChangedMeanwhile;
+        }
+        values.retain(|value| Some(value) != write.replaces.as_ref());
+        if !write.value.is_empty() {
+            values.push(write.value.clone());
+        }
+        self.touch(key);
+        WriteOutcome::Written { change_mark: self.entries[key].change_mark.clone() }
+    }
+}
+
+impl Directory for DirectoryDouble {
+    fn read(
+        &mut self,
+        request: &ReadRequest<'_>,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<DirectorySnapshot, DirectoryError> {
+        let answer = |entry: &DirectoryEntry| {
+            let known = request.known_marks.get(&entry.key) == Some(&entry.change_mark);
+            let photo = if known { Photo::NotAsked } else { self.photo(&entry.key.0, request.spool) };
+            DirectoryEntry { photo, ..entry.clone() }
+        };
+        let entries: Vec<DirectoryEntry> = self.entries.values().map(answer).collect();
+        assert!(progress(entries.len() as u64).is_continue(), "nobody cancels a read here");
+        let coverage = self.coverage.clone().unwrap_or(Coverage::Full);
+        Ok(DirectorySnapshot { entries, coverage, warnings: Vec::new() })
+    }
+
+    fn write(
+        &mut self,
+        writes: &[DirectoryWrite],
+        done: &mut dyn FnMut(usize, &WriteOutcome),
+    ) -> Result<(), DirectoryError> {
+        for (index, write) in writes.iter().enumerate() {
+            let outcome = self.write_one(write);
+            if let Some(left) = &mut self.dies_after_writes {
+                *left -= 1;
+                assert!(*left > 0, "the process dies here");
+            }
+            done(index, &outcome);
+        }
+        Ok(())
+    }
+}

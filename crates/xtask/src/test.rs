@@ -1,0 +1,56 @@
+//! `cargo xtask test`.
+
+use std::process::Command;
+
+use clap::Args;
+
+use crate::packages::{self, Packages};
+use crate::steps::{Steps, Tally, cargo};
+
+/// Runs every check and every test.
+///
+/// On Debian as root it first installs the directory servers the tests use (slapd, Samba AD DC, 389 Directory Server);
+/// elsewhere it uses what is there, and tests of absent servers say that they are left out. Takes less than half an
+/// hour on two cores. Every server is private, on loopback, and stopped by the test that started it.
+///
+///   cargo xtask test             everything
+///   cargo xtask test --quick     no real servers: a few minutes, for the time between two edits
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Options {
+    /// Leave out the tests against real servers, and install nothing.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs all steps and fails when one failed. The last line of the output is the number of tests passed and failed; tests
+/// that could not even be built count as one failure.
+pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
+    let packages = if options.quick { Packages::Incomplete } else { packages::provide()? };
+    let mut steps = Steps::default();
+    steps.run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    steps.run("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // The tests start these programs; tests/support/build.rs makes the same selection.
+    let programs = ["build", "--workspace", "--exclude", "xtask", "--lib", "--bins", "--examples"];
+    let mut tally = Tally { passed: 0, failed: 1 };
+    if steps.run("programs", &mut cargo(&programs))? {
+        let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
+        servers(&mut test, options.quick, packages);
+        tally = steps.run_tests("tests", &mut test)?;
+    }
+    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    steps.run("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let result = steps.finish();
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    result
+}
+
+/// Tells the tests whether a server that is absent is a failure.
+fn servers(test: &mut Command, quick: bool, packages: Packages) {
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    if quick {
+        test.env("WITHOUT_SERVERS", "1");
+    } else if packages == Packages::Complete || in_ci {
+        test.env("REQUIRE_SERVERS", "1");
+    }
+}

@@ -1,0 +1,76 @@
+// Messages, empty states and questions to the reader.
+
+import { h, uniqueId, val, withBusy } from './dom.js';
+import { t } from './i18n.js';
+
+/** The sentences of an error: what the module said, or what can be done when it said nothing. */
+export function errorTexts(error) {
+  if (error.kind === 'signed-out') return [t('error.signedOut')];
+  if (error.kind === 'unreachable') return [t('error.unreachable')];
+  if (error.kind !== 'refused') return [t('error.page', { text: error.message })];
+  const texts = error.messages.map((message) => message.text).filter(Boolean);
+  return texts.length ? texts : [t('error.noReason')];
+}
+
+/** An error with what to do about it; `retry` adds a button. */
+export function errorMessage(error, { title = t('error.title'), retry } = {}) {
+  if (error.name !== 'ApiError') console.error(error);
+  return message('negative', title, errorTexts(error), retry && { text: t('button.retry'), run: retry }, 'alert');
+}
+
+/** A message of `kind` (Semantic: negative, warning, positive, info) with a title and sentences. */
+export function message(kind, title, texts, action, role) {
+  const body = texts.length > 1
+    ? h('ul', { class: 'list' }, texts.map((text) => h('li', {}, val(text))))
+    : h('p', {}, texts.map((text) => val(text)));
+  const button = action && h('button', { class: 'ui small button', type: 'button' }, action.text);
+  if (button) button.addEventListener('click', () => withBusy(button, async () => action.run()));
+  return h('div', { class: `ui ${kind} message`, role },
+    title && h('div', { class: 'header' }, title), texts.length > 0 && body, button);
+}
+
+/** What is shown where there is nothing yet: what that means and what to do next. */
+export function emptyState(title, text, ...actions) {
+  return h('div', { class: 'ui placeholder segment ls-empty' },
+    h('div', { class: 'ls-empty-title' }, title), h('p', {}, text),
+    actions.length > 0 && h('div', { class: 'ls-actions' }, actions));
+}
+
+/** A line that says that something is being fetched. */
+export function loading(text = t('loading')) {
+  return h('div', { class: 'ls-loading', role: 'status' },
+    h('span', { class: 'ls-spinner', 'aria-hidden': 'true' }), h('span', {}, text));
+}
+
+/**
+ * Asks before something that cannot be taken back. `work` runs when the reader agrees; the question stays open, with
+ * the error, when it fails. Answers whether it was done.
+ */
+export function confirmAndDo({ title, text, button, work }) {
+  return new Promise((resolve) => {
+    const titleId = uniqueId('dialog');
+    const problem = h('div', {});
+    const yes = h('button', { class: 'ui negative button', type: 'button' }, button);
+    const no = h('button', { class: 'ui button', type: 'button', autofocus: true }, t('button.keep'));
+    const dialog = h('dialog', { class: 'ls-dialog', 'aria-labelledby': titleId },
+      h('h2', { class: 'ui header', id: titleId }, title), h('p', {}, text), problem,
+      h('div', { class: 'ls-actions' }, yes, no));
+    let done = false;
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      resolve(done);
+    });
+    no.addEventListener('click', () => dialog.close());
+    yes.addEventListener('click', () => withBusy(yes, async () => {
+      try {
+        await work();
+        done = true;
+        dialog.close();
+      } catch (error) {
+        problem.replaceChildren(errorMessage(error));
+      }
+    }));
+    document.getElementById('module-ldap-sync').append(dialog);
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,72 @@
+// A synchronisation started from this page. It outlives the view that shows it.
+
+import { call } from './api.js';
+import { isRunning } from './status.js';
+
+/** Status answers without news of the run after which a lost request counts as failed. */
+const PATIENCE = 10;
+
+/**
+ * `state` is `running`, `done` (with `rows` and `summary`), `recorded` (the answer was lost but the history has the
+ * run: `runId`, `summary`) or `failed` (with `error`).
+ */
+export class SyncJob {
+  constructor(serverId, status) {
+    this.serverId = serverId;
+    this.status = status;
+    this.state = 'running';
+    this.listeners = new Set();
+    this.finished = this.run();
+  }
+
+  /** Calls `listener` now and when the state changes, until `signal` is aborted. */
+  subscribe(listener, signal) {
+    this.listeners.add(listener);
+    signal.addEventListener('abort', () => this.listeners.delete(listener));
+    listener(this);
+  }
+
+  async run() {
+    const before = this.runId();
+    this.status.expectingRun += 1;
+    this.status.refresh();
+    try {
+      const answer = await call('sync-ldap-users', { id: this.serverId });
+      this.become('done', { rows: answer.data || [], summary: answer.info[0] || '', notes: answer.info.slice(1) });
+    } catch (error) {
+      if (error.kind === 'unreachable') await this.followHistory(before, error);
+      else this.become('failed', { error });
+    } finally {
+      this.status.expectingRun -= 1;
+      this.status.reload();
+    }
+  }
+
+  /** A lost answer (a proxy's time limit, a closed lid) does not end a run: what became of it stands in the status. */
+  async followHistory(before, error) {
+    for (let misses = 0; misses < PATIENCE;) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await this.status.refresh();
+      const server = this.status.error ? null : this.status.server(this.serverId);
+      if (isRunning(server)) {
+        misses = 0;
+      } else if (server && server.lastRun && server.lastRun.runId !== before) {
+        this.become('recorded', { runId: server.lastRun.runId, summary: server.lastRun.summary || '' });
+        return;
+      } else {
+        misses += 1;
+      }
+    }
+    this.become('failed', { error });
+  }
+
+  runId() {
+    const server = this.status.server(this.serverId);
+    return server && server.lastRun ? server.lastRun.runId : null;
+  }
+
+  become(state, parts) {
+    Object.assign(this, parts, { state });
+    this.listeners.forEach((listener) => listener(this));
+  }
+}

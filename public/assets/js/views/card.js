@@ -1,0 +1,183 @@
+// A server at a glance: what it is, when it ran and will run, and what can be done with it.
+
+import { call } from '../api.js';
+import { fill, h, uniqueId, val, withBusy } from '../dom.js';
+import { badge, duration, moment, relative, runSummary } from '../format.js';
+import { currentLanguage, t, tOr } from '../i18n.js';
+import { errorMessage, message } from '../messages.js';
+import { isRunning, serverTitle } from '../status.js';
+import { SyncJob } from '../sync-job.js';
+
+const SECTIONS = [
+  ['preview', 'preview-sync'],
+  ['found', 'get-available-ldap-users'],
+  ['test', 'test-connection'],
+  ['settings', 'get-server'],
+];
+
+/** The card of the server with `id`. `section` is the one open beneath it. Answers the element and `update(server)`. */
+export function serverCard(app, id, section) {
+  const title = h('h2', { class: 'ui header ls-card-title' });
+  const provider = h('span', { class: 'ls-card-provider' });
+  const facts = h('dl', { class: 'ls-facts' });
+  const problem = h('div', {});
+  const held = h('div', {});
+  const progress = runProgress(app);
+  const autosync = autosyncSwitch(app, id, problem);
+  const actions = cardActions(app, id, section);
+  const element = h('section', { class: 'ui segment ls-card' },
+    h('div', { class: 'ls-card-head' }, h('div', {}, title, provider), autosync.element),
+    facts, progress.element, held, problem, actions.element);
+
+  function update(server) {
+    fill(title, val(serverTitle(server)));
+    provider.textContent = tOr(`type.${server.provider}`, server.provider || '');
+    fill(facts, cardFacts(server));
+    fill(held, server.heldRun && message('warning', t('held.title'), [server.heldRun.reason || t('held.text')]));
+    autosync.update(server);
+    progress.update(server);
+    actions.update(server);
+  }
+  return { element, update };
+}
+
+function cardFacts(server) {
+  const run = server.lastRun;
+  const last = run
+    ? [h('div', { class: 'ls-fact-main' }, isRunning(server) ? t('run.startedRelative', { when: relative(run.startedAt) })
+      : relative(run.endedAt || run.startedAt), ' ', stateBadge(run.state)),
+    runSummary(run) && h('div', { class: 'ls-fact-more' }, val(runSummary(run)))]
+    : [h('div', { class: 'ls-fact-main' }, t('run.never')), h('div', { class: 'ls-fact-more' }, t('run.neverNext'))];
+  const next = server.nextRun
+    ? [h('div', { class: 'ls-fact-main' }, server.nextRun <= Date.now() ? t('time.due') : relative(server.nextRun)),
+      h('div', { class: 'ls-fact-more' }, moment(server.nextRun))]
+    : [h('div', { class: 'ls-fact-main' }, t('run.noNext')),
+      h('div', { class: 'ls-fact-more' }, server.autosync ? t('run.noNextManual') : t('run.noNextOff'))];
+  return [
+    fact(t('fact.people'), h('div', { class: 'ls-fact-number' }, Number(server.syncedEmployees || 0).toLocaleString(currentLanguage()))),
+    fact(t('fact.last'), last),
+    fact(t('fact.next'), next),
+  ];
+}
+
+function fact(label, ...content) {
+  return h('div', { class: 'ls-fact' }, h('dt', {}, label), h('dd', {}, content));
+}
+
+/** The state of a run as a coloured word. */
+export function stateBadge(state) {
+  const kinds = { running: 'info', done: 'good', ok: 'good', failed: 'bad', cancelled: 'quiet', held: 'warn', partial: 'warn' };
+  return badge(kinds[state] || 'quiet', tOr(`state.${state}`, state || ''));
+}
+
+function autosyncSwitch(app, id, problem) {
+  const inputId = uniqueId('autosync');
+  const input = h('input', { type: 'checkbox', id: inputId, disabled: !app.can('set-autosync') });
+  let saving = false;
+  input.addEventListener('change', async () => {
+    const wanted = input.checked;
+    saving = true;
+    fill(problem);
+    try {
+      await call('set-autosync', { id, autosync: wanted });
+      app.announce(t(wanted ? 'autosync.on' : 'autosync.off'));
+    } catch (error) {
+      input.checked = !wanted;
+      fill(problem, errorMessage(error, { title: t('autosync.failed') }));
+    }
+    await app.status.reload();
+    saving = false;
+  });
+  const element = h('div', { class: 'ui toggle checkbox ls-autosync' }, input, h('label', { for: inputId }, t('autosync.label')));
+  return {
+    element,
+    update: (server) => {
+      if (!saving) input.checked = Boolean(server.autosync);
+    },
+  };
+}
+
+function cardActions(app, id, section) {
+  const sync = app.can('sync-ldap-users')
+    && h('button', { type: 'button', class: 'ui button', dataset: { keepFocus: 'sync' }, on: { click: () => startSync(app, id) } }, t('action.sync'));
+  const links = SECTIONS.filter(([, action]) => app.can(action)).map(([name]) => h('a', {
+    class: 'ui button', href: `#/servers/${encodeURIComponent(id)}/${name}`, dataset: { keepFocus: name },
+    'aria-current': section === name && 'page',
+  }, t(`action.${name}`)));
+  links.forEach((link) => link.classList.toggle('active', link.hasAttribute('aria-current')));
+  const element = h('div', { class: 'ls-actions ls-card-actions' }, sync, links);
+
+  /** Before the first run the preview is the step to take, afterwards the synchronisation. */
+  function update(server) {
+    const first = !server.lastRun;
+    const preview = links.find((link) => link.dataset.keepFocus === 'preview');
+    if (sync) {
+      sync.classList.toggle('primary', (!first || !preview) && section !== 'preview');
+      sync.classList.toggle('disabled', isRunning(server));
+      if (isRunning(server)) sync.setAttribute('aria-disabled', 'true');
+      else sync.removeAttribute('aria-disabled');
+    }
+    if (preview) preview.classList.toggle('primary', first && section !== 'preview');
+  }
+  return { element, update };
+}
+
+/** Starts a synchronisation unless one of this server is under way here, and shows its view. */
+export function startSync(app, id) {
+  const job = app.jobs.get(String(id));
+  const running = (job && job.state === 'running') || isRunning(app.status.server(id));
+  if (!running) app.jobs.set(String(id), new SyncJob(id, app.status));
+  const path = `servers/${encodeURIComponent(id)}/sync`;
+  if (window.location.hash === `#/${path}`) app.showRoute(true);
+  else app.go(path);
+}
+
+/** Progress of the run under way, with a way to stop it. */
+function runProgress(app) {
+  const labelId = uniqueId('progress');
+  const label = h('span', { id: labelId });
+  const bar = h('progress', { class: 'ls-progress-bar', 'aria-labelledby': labelId });
+  const problem = h('div', {});
+  const cancel = h('button', { type: 'button', class: 'ui small button' }, t('button.cancelRun'));
+  const element = h('div', { class: 'ls-progress', hidden: true },
+    h('div', { class: 'ls-progress-line' }, label, app.can('cancel-run') && cancel), bar, problem);
+  let runId = null;
+  let announced = null;
+
+  cancel.addEventListener('click', () => withBusy(cancel, async () => {
+    fill(problem);
+    try {
+      await call('cancel-run', { runId });
+      cancel.hidden = true;
+      app.announce(t('run.cancelling'));
+    } catch (error) {
+      fill(problem, errorMessage(error));
+    }
+    app.status.refresh();
+  }));
+
+  function update(server) {
+    const running = isRunning(server);
+    element.hidden = !running;
+    if (!running) return;
+    if (runId !== server.lastRun.runId) cancel.hidden = false;
+    runId = server.lastRun.runId;
+    const counts = server.lastRun.counts || {};
+    label.textContent = progressText(counts, server.lastRun);
+    if (counts.total > 0) {
+      bar.max = counts.total;
+      bar.value = counts.done || 0;
+    } else {
+      bar.removeAttribute('value');
+    }
+    const tenth = counts.total > 0 ? Math.floor((10 * (counts.done || 0)) / counts.total) : 0;
+    if (announced !== `${runId}/${tenth}`) app.announce(label.textContent);
+    announced = `${runId}/${tenth}`;
+  }
+  return { element, update };
+}
+
+function progressText(counts, run) {
+  if (counts.total > 0) return t('run.progress', { done: counts.done || 0, total: counts.total });
+  return t('run.reading', { time: duration(Math.max(0, Date.now() - run.startedAt)) });
+}

@@ -1,0 +1,131 @@
+// Exactly what a synchronisation would do, person by person, before anything is changed.
+
+import { call } from '../api.js';
+import { fill, h, val, withBusy } from '../dom.js';
+import { badge, changeLine, fieldName, fieldValue, personCell, sideName } from '../format.js';
+import { t, tOr } from '../i18n.js';
+import { emptyState, errorMessage, loading, message } from '../messages.js';
+import { dataTable } from '../table.js';
+import { startSync } from './card.js';
+import { noteLine } from './found.js';
+
+/** The actions in the order of the reader's interest, with the colour of their badge. */
+const ACTIONS = [
+  ['conflict', 'warn'], ['create', 'good'], ['adopt', 'info'], ['update', 'info'], ['departed', 'warn'],
+  ['left-out', 'quiet'], ['unchanged', 'quiet'],
+];
+
+/** Shows the section for `server`. */
+export async function showPreview(app, panel, signal, server) {
+  const body = h('div', {});
+  fill(panel, h('h2', { class: 'ui header' }, t('preview.title')), h('p', { class: 'ls-hint' }, t('preview.hint')), body);
+  await load();
+
+  async function load() {
+    fill(body, loading(t('preview.loading')));
+    try {
+      const { data } = await call('preview-sync', { id: server.id });
+      if (signal.aborted) return;
+      fill(body, planSummary(app, server, data, load), planWarnings(data), planTable(data));
+      app.announce(t('preview.ready'));
+    } catch (error) {
+      if (!signal.aborted) fill(body, errorMessage(error, { title: t('preview.failed'), retry: load }));
+    }
+  }
+}
+
+function planSummary(app, server, plan, reload) {
+  const counts = plan.counts || {};
+  const changes = (counts.create || 0) + (counts.adopt || 0) + (counts.update || 0) + (counts.writeBack || 0);
+  const again = h('button', { type: 'button', class: 'ui button' }, t('preview.again'));
+  again.addEventListener('click', () => withBusy(again, reload));
+  const sync = changes > 0 && app.can('sync-ldap-users')
+    && h('button', { type: 'button', class: 'ui primary button', on: { click: () => startSync(app, server.id) } }, t('preview.sync'));
+  return h('div', { class: 'ui segment ls-plan' },
+    h('p', { class: 'ls-summary' }, planSentence(counts, changes)),
+    h('div', { class: 'ls-actions' }, sync, again));
+}
+
+function planSentence(counts, changes) {
+  if (changes === 0) return t(counts.conflict > 0 ? 'preview.onlyConflicts' : 'preview.inStep');
+  return ['create', 'adopt', 'update', 'writeBack', 'conflict', 'departed']
+    .filter((name) => counts[name] > 0)
+    .map((name) => t(`preview.count.${name}`, { count: counts[name] }))
+    .join(' · ');
+}
+
+function planWarnings(plan) {
+  const partial = coverageReason(plan.coverage);
+  const held = (plan.held || []).map((entry) => entry.reason || t('held.line', entry));
+  return [
+    partial !== null && message('warning', t('preview.partial'), [partial || t('preview.partialText')]),
+    held.length > 0 && message('warning', t('held.title'), held),
+    (plan.warnings || []).length > 0 && message('warning', t('warnings.title'), plan.warnings),
+  ];
+}
+
+/** Why the directory was not read in full; null when it was. */
+function coverageReason(coverage) {
+  if (!coverage || String(coverage).toLowerCase() === 'full') return null;
+  if (typeof coverage === 'string') return coverage.toLowerCase() === 'partial' ? '' : coverage;
+  if (String(coverage.kind).toLowerCase() === 'full') return null;
+  return coverage.partial || coverage.Partial || coverage.reason || '';
+}
+
+function planTable(plan) {
+  const departed = (plan.departures || []).map((person) => ({ ...person, action: 'departed' }));
+  const order = ACTIONS.map(([action]) => action);
+  const rows = [...(plan.people || []), ...departed]
+    .sort((a, b) => order.indexOf(a.action) - order.indexOf(b.action));
+  if (rows.length === 0) return emptyState(t('preview.emptyTitle'), t('preview.emptyText'));
+  return dataTable({
+    caption: t('preview.title'),
+    rows,
+    columns: planColumns(),
+    filters: [
+      { label: t('filter.all'), match: () => true },
+      ...order.map((action) => ({ label: t(`plan.${action}`), match: (row) => row.action === action })),
+      { label: t('plan.writeBack'), match: (row) => (row.changes || []).some((change) => change.side === 'directory') },
+    ],
+    searchText: (row) => [row.name, row.number, row.mobile, row.email].join(' '),
+  });
+}
+
+function planColumns() {
+  const kinds = Object.fromEntries(ACTIONS);
+  return [
+    {
+      id: 'action', label: t('preview.action'), narrow: true,
+      cell: (row) => badge(kinds[row.action] || 'quiet', tOr(`plan.${row.action}`, row.action)),
+    },
+    {
+      id: 'name', label: t('preview.person'),
+      cell: (row) => [
+        personCell(row),
+        row.matchedBy && h('div', { class: 'ls-muted' }, t('preview.matchedBy', { field: tOr(`match.${row.matchedBy}`, fieldName(row.matchedBy)) })),
+      ],
+    },
+    {
+      id: 'what', label: t('preview.what'),
+      cell: (row) => {
+        const lines = [
+          row.reason && !(row.conflicts || []).length && h('div', { class: 'ls-reason' }, val(row.reason)),
+          (row.conflicts || []).map(conflictLine),
+          (row.changes || []).map(changeLine),
+          (row.notes || []).map(noteLine),
+        ].flat().filter(Boolean);
+        return lines.length ? lines : h('span', { class: 'ls-muted' }, t('preview.nothing'));
+      },
+    },
+  ];
+}
+
+function conflictLine(conflict) {
+  const differ = conflict.directoryValue || conflict.pbxValue;
+  return h('div', { class: 'ls-conflict' },
+    conflict.field && h('span', { class: 'ls-change-field' }, fieldName(conflict.field), ': '),
+    h('strong', {}, tOr(`cause.${conflict.cause}`, conflict.cause || '')), conflict.reason && h('div', {}, val(conflict.reason)),
+    differ && h('div', { class: 'ls-muted' },
+      `${sideName('directory')}: `, fieldValue(conflict.field, conflict.directoryValue), ' · ',
+      `${sideName('pbx')}: `, fieldValue(conflict.field, conflict.pbxValue)));
+}

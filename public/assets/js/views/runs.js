@@ -1,0 +1,117 @@
+// The history: every run and what it changed.
+
+import { call } from '../api.js';
+import { fill, h, val } from '../dom.js';
+import { badge, duration, fieldName, fieldValue, moment, runSummary, sideName } from '../format.js';
+import { t, tOr } from '../i18n.js';
+import { emptyState, errorMessage, loading, message } from '../messages.js';
+import { serverTitle } from '../status.js';
+import { dataTable } from '../table.js';
+import { stateBadge } from './card.js';
+import { perServer } from './conflicts.js';
+
+/** Shows the list of runs. */
+export function showRuns(app, place, signal) {
+  const body = h('div', {});
+  fill(place, h('h1', { class: 'ui header' }, t('runs.title')), h('p', { class: 'ls-hint' }, t('runs.hint')), body);
+  load();
+
+  async function load() {
+    fill(body, loading());
+    try {
+      const lists = await perServer('get-runs', (data) => data);
+      if (signal.aborted) return;
+      const runs = lists.flatMap(({ server, rows }) => rows.map((run) => ({ ...run, server })))
+        .sort((a, b) => b.startedAt - a.startedAt);
+      fill(body, runs.length ? runTable(app, runs, lists.length > 1) : emptyState(t('runs.emptyTitle'), t('runs.emptyText'),
+        h('a', { class: 'ui button', href: '#/' }, t('overview.back'))));
+    } catch (error) {
+      if (!signal.aborted) fill(body, errorMessage(error, { retry: load }));
+    }
+  }
+}
+
+function runTable(app, runs, named) {
+  const columns = [
+    { id: 'started', label: t('runs.started'), narrow: true, cell: (run) => moment(run.startedAt) },
+    named && { id: 'server', label: t('people.server'), cell: (run) => val(serverTitle(run.server)) },
+    { id: 'kind', label: t('runs.kind'), narrow: true, cell: (run) => tOr(`kind.${run.kind}`, run.kind || '–') },
+    { id: 'state', label: t('runs.state'), narrow: true, cell: (run) => stateBadge(run.state) },
+    {
+      id: 'summary', label: t('runs.summary'),
+      cell: (run) => [runSummary(run) && h('div', {}, val(runSummary(run))), run.error && h('div', { class: 'ls-conflict' }, val(run.error))],
+    },
+    { id: 'took', label: t('runs.took'), narrow: true, cell: (run) => (run.endedAt ? duration(run.endedAt - run.startedAt) : '–') },
+    app.can('get-run') && {
+      id: 'details', label: '', narrow: true,
+      cell: (run) => h('a', {
+        class: 'ui small basic button', href: `#/runs/${encodeURIComponent(run.runId)}`,
+        'aria-label': `${t('runs.details')}, ${moment(run.startedAt).textContent}`,
+      }, t('runs.details')),
+    },
+  ].filter(Boolean);
+  return dataTable({
+    caption: t('runs.title'),
+    rows: runs,
+    columns,
+    searchText: (run) => [runSummary(run), run.error, tOr(`kind.${run.kind}`, ''), tOr(`state.${run.state}`, ''), serverTitle(run.server)].join(' '),
+  });
+}
+
+/** Shows one run with its changes. */
+export function showRun(app, place, signal, runId) {
+  const body = h('div', {});
+  fill(place, h('a', { class: 'ls-back', href: '#/runs' }, h('span', { 'aria-hidden': 'true' }, '← '), t('tab.runs')),
+    h('h1', { class: 'ui header' }, t('runs.one')), body);
+  load();
+
+  async function load() {
+    fill(body, loading());
+    try {
+      const { data } = await call('get-run', { runId });
+      if (!signal.aborted) fill(body, runFacts(app, data), changeTable(data.changes || []));
+    } catch (error) {
+      if (!signal.aborted) fill(body, errorMessage(error, { retry: load }));
+    }
+  }
+}
+
+function runFacts(app, run) {
+  const server = app.status.server(run.serverId);
+  const fact = (label, ...content) => h('div', { class: 'ls-fact' }, h('dt', {}, label), h('dd', {}, content));
+  return [
+    h('div', { class: 'ui segment ls-card' }, h('dl', { class: 'ls-facts' },
+      fact(t('runs.started'), h('div', { class: 'ls-fact-main' }, moment(run.startedAt), ' ', stateBadge(run.state)),
+        server && h('div', { class: 'ls-fact-more' }, val(serverTitle(server)))),
+      fact(t('runs.kind'), h('div', { class: 'ls-fact-main' }, tOr(`kind.${run.kind}`, run.kind || '–')),
+        run.endedAt && h('div', { class: 'ls-fact-more' }, duration(run.endedAt - run.startedAt))),
+      runSummary(run) && fact(t('runs.summary'), h('div', { class: 'ls-fact-main' }, val(runSummary(run)))))),
+    run.error && message('negative', t('runs.failed'), [run.error]),
+  ];
+}
+
+function changeTable(changes) {
+  if (changes.length === 0) return emptyState(t('runs.noChangesTitle'), t('runs.noChangesText'));
+  const sides = ['pbx', 'directory'];
+  return h('section', { class: 'ls-section' }, h('h2', { class: 'ui header' }, t('runs.changes')), dataTable({
+    caption: t('runs.changes'),
+    rows: changes,
+    columns: [
+      { id: 'person', label: t('preview.person'), cell: (change) => h('strong', { class: 'ls-name' }, val(change.person || '–')) },
+      { id: 'field', label: t('runs.field'), cell: (change) => [fieldName(change.field), h('div', { class: 'ls-muted' }, sideName(change.side))] },
+      { id: 'old', label: t('runs.old'), cell: (change) => fieldValue(change.field, change.old) },
+      { id: 'new', label: t('runs.new'), cell: (change) => fieldValue(change.field, change.new) },
+      { id: 'why', label: t('runs.why'), cell: (change) => (change.why ? val(change.why) : '–') },
+      { id: 'outcome', label: t('runs.outcome'), narrow: true, cell: (change) => outcomeBadge(change.outcome) },
+    ],
+    filters: [{ label: t('filter.all'), match: () => true },
+      ...sides.map((side) => ({ label: sideName(side), match: (change) => change.side === side }))],
+    searchText: (change) => [change.person, fieldName(change.field), change.old, change.new, change.why].join(' '),
+  }));
+}
+
+function outcomeBadge(outcome) {
+  if (!outcome) return '–';
+  const kinds = { applied: 'good', written: 'good', done: 'good', failed: 'bad', refused: 'bad', skipped: 'quiet', pending: 'info' };
+  return badge(kinds[outcome] || 'quiet', tOr(`outcome.${outcome}`, outcome));
+}

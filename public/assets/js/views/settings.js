@@ -1,0 +1,332 @@
+// The form of a server's settings.
+
+import { call } from '../api.js';
+import { fill, h, uniqueId, withBusy } from '../dom.js';
+import { duration } from '../format.js';
+import { t } from '../i18n.js';
+import { confirmAndDo, errorMessage, loading, message } from '../messages.js';
+import { serverTitle } from '../status.js';
+import { runTest } from './connection.js';
+import {
+  ATTRIBUTES, STORED_PASSWORD, TYPES, changeSecurity, changeType, draftKey, fromSettings, newServer, toBody,
+} from './settings-draft.js';
+
+/** Shows the section for `server`, or the form of a new one when it is null. */
+export async function showSettings(app, panel, signal, server) {
+  if (!server) {
+    new SettingsForm(app, panel, signal, newServer()).show();
+    return;
+  }
+  fill(panel, loading());
+  try {
+    const { data } = await call('get-server', { id: server.id });
+    if (!signal.aborted) new SettingsForm(app, panel, signal, { ...fromSettings(data), id: server.id }, server).show();
+  } catch (error) {
+    if (!signal.aborted) fill(panel, errorMessage(error, { retry: () => showSettings(app, panel, signal, server) }));
+  }
+}
+
+/** The form. `values` are what is typed now, `saved` what the module holds. */
+class SettingsForm {
+  constructor(app, panel, signal, saved, server = null) {
+    Object.assign(this, { app, panel, signal, saved, server });
+    this.key = draftKey(saved.id);
+    this.values = { ...structuredClone(saved), ...structuredClone(app.drafts.get(this.key) || {}) };
+    this.controls = new Map();
+    this.problem = h('div', {});
+    this.testPlace = h('div', {});
+    this.result = h('div', {});
+    this.unsaved = h('span', { class: 'ls-muted' });
+  }
+
+  show() {
+    this.draftNote = this.app.drafts.has(this.key) ? message('info', t('form.draftTitle'), [t('form.draftText')]) : h('div', {});
+    const save = h('button', { type: 'submit', class: 'ui primary button' }, t('button.save'));
+    const form = h('form', { class: 'ui form ls-form', novalidate: true, autocomplete: 'off' },
+      this.draftNote, this.serverFields(), this.signInFields(), this.searchFields(), this.attributeFields(), this.behaviourFields(),
+      this.problem, this.testPlace,
+      h('div', { class: 'ls-actions ls-form-actions' }, save, this.testButton(), this.discardButton(), this.unsaved));
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      withBusy(save, () => this.save());
+    });
+    fill(this.panel,
+      h(this.server ? 'h2' : 'h1', { class: 'ui header' }, t(this.server ? 'action.settings' : 'server.add')),
+      this.result, form, this.server && this.app.can('delete-server') && this.deleteSection());
+    this.refresh();
+  }
+
+  serverFields() {
+    return fieldset('server',
+      h('div', { class: 'two fields' },
+        this.select('ldapType', TYPES.map((type) => [type, t(`type.${type}`)]), (type) => this.replace(changeType(this.values, type))),
+        this.text('serverName', { hint: true, placeholder: 'dc1.example.com, dc2.example.com' })),
+      h('div', { class: 'two fields' },
+        this.select('security', ['ldaps', 'starttls', 'none'].map((kind) => [kind, t(`security.${kind}`)]),
+          (security) => this.replace(changeSecurity(this.values, security))),
+        this.text('serverPort', { type: 'number', min: 1, max: 65535 })),
+      this.plainPart = h('div', {}, this.checkbox('allowPlain', { hint: true })),
+      this.tlsPart = h('div', {}, this.checkbox('verifyCertificate', { hint: true }),
+        this.textarea('caCertificate', { hint: true, placeholder: '-----BEGIN CERTIFICATE-----' }),
+        this.text('pinnedCertificate', { hint: true, class: 'ls-code' })));
+  }
+
+  signInFields() {
+    return fieldset('signIn', h('div', { class: 'two fields' },
+      this.text('administrativeLogin', { hint: true, placeholder: 'cn=sync,dc=example,dc=com' }),
+      this.text('administrativePassword', { type: 'password', hint: true, autocomplete: 'new-password' })));
+  }
+
+  searchFields() {
+    return fieldset('search',
+      h('div', { class: 'two fields' },
+        this.text('baseDN', { placeholder: 'dc=example,dc=com' }),
+        this.text('organizationalUnit', { hint: true, placeholder: 'ou=people,dc=example,dc=com' })),
+      this.text('userFilter', { hint: true, class: 'ls-code' }));
+  }
+
+  attributeFields() {
+    const rows = [];
+    for (let index = 0; index < ATTRIBUTES.length; index += 2) {
+      rows.push(h('div', { class: 'two fields' }, ATTRIBUTES.slice(index, index + 2)
+        .map((name) => this.text(`attributes.${name}`, { hint: name === 'userPasswordAttribute' || name === 'userAccountControl' }))));
+    }
+    return fieldset('attributes', h('p', { class: 'ls-hint' }, t('form.attributesHint')), rows);
+  }
+
+  behaviourFields() {
+    return fieldset('behaviour',
+      this.checkbox('updateAttributes', { hint: true }), this.checkbox('autosync', { hint: true }),
+      this.checkbox('forwardToMobile', { hint: true }),
+      h('div', { class: 'two fields' },
+        this.text('syncInterval', { type: 'number', min: 60, hint: true }),
+        this.text('defaultRegion', { hint: true, maxlength: 2 })),
+      h('div', { class: 'two fields' },
+        this.text('numberFrom', { type: 'number', min: 0, hint: true }), this.text('numberTo', { type: 'number', min: 0 })));
+  }
+
+  // Controls. Each is registered under its name in the body of config-save.
+
+  text(name, options = {}) {
+    const { type = 'text', hint, class: className, ...attributes } = options;
+    const input = h('input', { type, spellcheck: 'false', dir: 'auto', autocomplete: 'off', class: className, ...attributes });
+    return this.field(name, input, hint);
+  }
+
+  textarea(name, { hint, ...attributes }) {
+    return this.field(name, h('textarea', { rows: 4, spellcheck: 'false', class: 'ls-code', ...attributes }), hint);
+  }
+
+  select(name, choices, onChange) {
+    const select = h('select', { class: 'ui fluid dropdown' }, choices.map(([value, text]) => h('option', { value }, text)));
+    return this.field(name, select, false, onChange);
+  }
+
+  field(name, control, hint, onChange) {
+    const element = h('div', { class: 'field' }, h('label', { for: this.register(name, control, hint, onChange) }, t(`form.${name}`)), control);
+    this.finishField(name, element, hint);
+    return element;
+  }
+
+  checkbox(name, { hint }) {
+    const input = h('input', { type: 'checkbox' });
+    const id = this.register(name, input, hint);
+    const element = h('div', { class: 'field' }, h('div', { class: 'ui checkbox' }, input, h('label', { for: id }, t(`form.${name}`))));
+    this.finishField(name, element, hint);
+    return element;
+  }
+
+  register(name, control, hint, onChange) {
+    const id = uniqueId('field');
+    control.id = id;
+    const property = control.type === 'checkbox' ? 'checked' : 'value';
+    control[property] = read(this.values, name);
+    const changed = () => {
+      if (onChange) onChange(control.value);
+      else write(this.values, name, control[property]);
+      this.clearError(name);
+      this.refresh();
+    };
+    control.addEventListener(onChange ? 'change' : 'input', changed);
+    this.controls.set(name, { control, property, hintId: hint ? uniqueId('hint') : null });
+    return id;
+  }
+
+  finishField(name, element, hint) {
+    const entry = this.controls.get(name);
+    entry.element = element;
+    entry.error = h('div', { class: 'ui basic red pointing prompt label ls-field-error', id: uniqueId('error'), hidden: true });
+    element.append(entry.error);
+    if (hint) {
+      entry.hint = h('div', { class: 'ls-hint', id: entry.hintId }, t(`form.${name}.hint`));
+      element.append(entry.hint);
+      entry.control.setAttribute('aria-describedby', entry.hintId);
+    }
+  }
+
+  /** Takes over values that something other than typing changed. */
+  replace(values) {
+    this.values = values;
+    this.controls.forEach(({ control, property }, name) => { control[property] = read(values, name); });
+    this.refresh();
+  }
+
+  /** Brings hints, hidden parts and the draft up to date with the values. */
+  refresh() {
+    const plain = this.values.security === 'none';
+    this.plainPart.hidden = !plain;
+    this.tlsPart.hidden = plain;
+    const seconds = Number(this.values.syncInterval);
+    this.controls.get('syncInterval').hint.textContent = seconds > 0
+      ? t('form.syncInterval.every', { time: duration(seconds * 1000) }) : t('form.syncInterval.hint');
+    this.controls.get('administrativePassword').hint.textContent = t(
+      this.saved.administrativePassword === STORED_PASSWORD ? 'form.administrativePassword.stored' : 'form.administrativePassword.hint');
+    const dirty = JSON.stringify(this.values) !== JSON.stringify(this.saved);
+    if (dirty) this.app.drafts.set(this.key, this.values);
+    else this.app.drafts.delete(this.key);
+    this.discard.hidden = !dirty;
+    if (!dirty) this.draftNote.hidden = true;
+    this.unsaved.textContent = dirty ? t('form.unsaved') : '';
+  }
+
+  // Buttons.
+
+  testButton() {
+    if (!this.app.can('test-connection')) return null;
+    const button = h('button', { type: 'button', class: 'ui button' }, t('action.test'));
+    button.addEventListener('click', () => withBusy(button, async () => {
+      this.clearErrors();
+      const error = await runTest(this.app, this.testPlace, toBody(this.values), {
+        signal: this.signal, trust: (sha256) => this.trust(sha256),
+      });
+      if (error && error.messages && error.messages.some((entry) => this.find(entry.field))) {
+        fill(this.testPlace);
+        this.showErrors(error, t('test.failed'));
+      }
+    }));
+    return button;
+  }
+
+  trust(sha256) {
+    this.replace({ ...this.values, pinnedCertificate: sha256 });
+    this.app.announce(t('certificate.trusted'));
+    this.controls.get('pinnedCertificate').control.focus();
+  }
+
+  discardButton() {
+    this.discard = h('button', { type: 'button', class: 'ui basic button', hidden: true }, t('form.discard'));
+    this.discard.addEventListener('click', () => {
+      this.clearErrors();
+      this.replace(structuredClone(this.saved));
+      this.app.announce(t('form.discarded'));
+    });
+    return this.discard;
+  }
+
+  async save() {
+    this.clearErrors();
+    fill(this.result);
+    const sent = structuredClone(this.values);
+    try {
+      const { data, info } = await call('config-save', toBody(sent));
+      this.app.drafts.delete(this.key);
+      this.app.announce(t('form.saved'));
+      await this.app.status.reload();
+      if (this.signal.aborted) return;
+      if (this.server) this.showSaved(data, info);
+      else this.app.go(`servers/${encodeURIComponent(data.id)}/${this.app.can('test-connection') ? 'test' : 'settings'}`);
+    } catch (error) {
+      if (!this.signal.aborted) this.showErrors(error, t('form.notSaved'));
+    }
+  }
+
+  showSaved(data, info) {
+    this.saved = { ...fromSettings({ ...toBody(this.values), ...data }), id: this.server.id };
+    this.replace(structuredClone(this.saved));
+    fill(this.result, message('positive', t('form.saved'), info));
+    this.panel.scrollIntoView();
+  }
+
+  // Errors: beside their field where the field is known, above the buttons otherwise.
+
+  showErrors(error, title) {
+    const general = [];
+    let first = null;
+    for (const entry of error.messages || []) {
+      const field = this.find(entry.field);
+      if (field) this.showFieldError(field, entry.text);
+      else general.push(entry);
+      first = first || field;
+    }
+    if (first) {
+      fill(this.problem, message('negative', title, general.length ? general.map((entry) => entry.text) : [t('form.lookAtFields')], null, 'alert'));
+      first.control.focus();
+    } else {
+      fill(this.problem, errorMessage(error, { title }));
+      this.problem.scrollIntoView({ block: 'nearest' });
+    }
+  }
+
+  /** The field an error names, with or without the group it stands in. */
+  find(name) {
+    if (!name) return null;
+    return this.controls.get(name) || this.controls.get(`attributes.${name}`) || null;
+  }
+
+  showFieldError({ element, control, error, hintId }, text) {
+    element.classList.add('error');
+    error.textContent = text;
+    error.hidden = false;
+    control.setAttribute('aria-invalid', 'true');
+    control.setAttribute('aria-describedby', [error.id, hintId].filter(Boolean).join(' '));
+    const hiddenPart = [this.plainPart, this.tlsPart].find((part) => part.contains(element));
+    if (hiddenPart) hiddenPart.hidden = false;
+  }
+
+  clearError(name) {
+    const { element, control, error, hintId } = this.controls.get(name);
+    element.classList.remove('error');
+    error.hidden = true;
+    control.removeAttribute('aria-invalid');
+    if (hintId) control.setAttribute('aria-describedby', hintId);
+    else control.removeAttribute('aria-describedby');
+  }
+
+  clearErrors() {
+    this.controls.forEach((_, name) => this.clearError(name));
+    fill(this.problem);
+  }
+
+  deleteSection() {
+    const button = h('button', { type: 'button', class: 'ui negative basic button' }, t('server.delete'));
+    button.addEventListener('click', async () => {
+      const deleted = await confirmAndDo({
+        title: t('server.deleteTitle', { server: serverTitle(this.server) }),
+        text: t('server.deleteText'),
+        button: t('server.delete'),
+        work: () => call('delete-server', { id: this.server.id }),
+      });
+      if (!deleted) return;
+      this.app.drafts.delete(this.key);
+      this.app.jobs.delete(String(this.server.id));
+      this.app.announce(t('server.deleted'));
+      await this.app.status.reload();
+      this.app.go('');
+    });
+    return h('section', { class: 'ls-section ls-danger' }, h('h3', { class: 'ui header' }, t('server.delete')),
+      h('p', { class: 'ls-hint' }, t('server.deleteText')), button);
+  }
+}
+
+function fieldset(name, ...children) {
+  return h('fieldset', { class: 'ui segment ls-fieldset' }, h('legend', {}, t(`form.group.${name}`)), children);
+}
+
+function read(values, name) {
+  return name.startsWith('attributes.') ? values.attributes[name.slice('attributes.'.length)] : values[name];
+}
+
+function write(values, name, value) {
+  if (name.startsWith('attributes.')) values.attributes[name.slice('attributes.'.length)] = value;
+  else values[name] = value;
+}

@@ -1,0 +1,324 @@
+//! The wiring of a synchronisation: settings, databases and directory brought together for `sync_core::run`.
+
+use std::path::Path;
+
+use directory::LdapDirectory;
+use log::{debug, warn};
+use plugin_abi::status::ldap_sync_status::*;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sync_core::host::Host;
+use sync_core::journal::{Journal, ServerRecord};
+use sync_core::limits::{Hold, Limits};
+use sync_core::pbx::Pbx;
+use sync_core::plan::Plan;
+use sync_core::report;
+use sync_core::run::{self, Job, Report, RunError, Session};
+
+use crate::actions::{form_or_stored, required_id, server, stored_settings, unknown_keys};
+use crate::answer::{Answer, Failure};
+use crate::plugin::Plugin;
+use crate::settings::{DEFAULT_INTERVAL, Settings};
+
+/// Days for which runs and what they replaced are kept.
+const DAYS_KEPT: u32 = 90;
+
+/// `get-available-ldap-users`: the people a server's filter finds.
+pub(crate) fn available(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let mut journal = plugin.journal()?;
+    let (form, password) = form_or_stored(&journal, body)?;
+    let settings = &form.settings;
+    let errors = directory::validate(&settings.directory(password.clone()));
+    if !errors.is_empty() {
+        let errors = errors.into_iter().map(|(field, text)| (field.to_owned(), text)).collect();
+        return Err(Failure::fields(errors, unknown_keys(&form.unknown)));
+    }
+    let (plan, _) = plan_only(plugin, &mut journal, form.id.unwrap_or_default(), settings, password)?;
+    Ok(Answer::new(report::available_rows(&plan, &settings.mapped()))
+        .with_info(plan.warnings)
+        .with_info(unknown_keys(&form.unknown)))
+}
+
+/// `preview-sync`: the plan of a stored server, nothing applied.
+pub(crate) fn preview(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let mut journal = plugin.journal()?;
+    let record = server(&journal, required_id(body, "id")?)?;
+    let settings = stored_settings(&record)?;
+    let password = journal.password(record.id)?.unwrap_or_default();
+    let (plan, holds) = plan_only(plugin, &mut journal, record.id, &settings, password)?;
+    Ok(Answer::new(report::preview(&plan, &holds, record.id)).with_info([report::summary(&plan, &[], &holds)]))
+}
+
+/// `sync-ldap-users`: a run made by hand.
+pub(crate) fn synchronise(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let mut journal = plugin.journal()?;
+    let record = server(&journal, required_id(body, "id")?)?;
+    let _lock = plugin.run_lock()?;
+    let (settings, report) = run_server(plugin, &mut journal, &record, Limits::default())?;
+    let rows = report::sync_rows(&report.plan, &report.outcomes, &settings.mapped());
+    let held = report.holds.iter().map(|hold| format!("held: {}", hold.reason));
+    let info: Vec<String> =
+        [report.summary.clone()].into_iter().chain(held).chain(report.plan.warnings.iter().cloned()).collect();
+    if found_nobody(&report) {
+        return Err(Failure::new(LDAP_SYNC_REFUSED, info.join("; ")).with_data(rows.into()));
+    }
+    Ok(Answer::new(rows).with_info(info))
+}
+
+/// A directory that answers nobody, where people were found before, is an error somewhere and no result.
+fn found_nobody(report: &Report) -> bool {
+    report.plan.people.is_empty() && report.plan.linked > 0
+}
+
+/// The worker's tick: announces what is still to be announced and runs every server that is due.
+pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
+    let mut journal = plugin.journal()?;
+    let _lock = plugin.run_lock()?;
+    plugin.warn_of_missing_callbacks();
+    let now = plugin.host.now();
+    // What cannot be put in order fails the servers that are due as well, and there it is recorded for the page.
+    let mut failures: Vec<Failure> = settle_earlier(plugin, &mut journal).err().into_iter().collect();
+    let mut ran = Vec::new();
+    for record in journal.servers()?.into_iter().filter(|record| is_due(record, now)) {
+        match run_server(plugin, &mut journal, &record, Limits { tick: true, ..Limits::default() }) {
+            Ok((_, report)) => {
+                let holds: Vec<Value> = report.holds.iter().map(report::hold_row).collect();
+                ran.push(
+                    json!({"serverId": record.id, "runId": report.run_id, "summary": report.summary, "held": holds}),
+                );
+            }
+            Err(failure) => {
+                ran.push(json!({"serverId": record.id, "runId": null, "summary": failure.to_string(), "held": []}));
+                failures.push(failure);
+            }
+        }
+    }
+    let next = journal.servers()?.iter().filter(|record| goes_by_itself(record)).map(next_run).min();
+    let data = json!({"ran": ran, "nextDue": next});
+    match failures.into_iter().next() {
+        None => Ok(Answer::new(data)),
+        Some(failure) => Err(failure.with_data(data)),
+    }
+}
+
+/// Puts in order what an earlier process left, and announces what is still to be announced. To be called with the run
+/// lock held: whatever run is not closed then belongs to a process that died.
+fn settle_earlier(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure> {
+    let abandoned = journal.close_abandoned_runs(plugin.host.now())?;
+    if abandoned > 0 {
+        warn!("{abandoned} earlier run(s) ended in the middle");
+    }
+    if journal.open_intents()?.is_empty() {
+        return Ok(run::deliver(journal, &plugin.host)?);
+    }
+    recover(plugin, journal)
+}
+
+/// The first run of a server, or of a changed mapping, is never made by a tick.
+fn goes_by_itself(record: &ServerRecord) -> bool {
+    record.autosync && record.approved_first_run
+}
+
+/// A PBX starts in 1970 until its clock is set: a time in the future counts as due.
+fn is_due(record: &ServerRecord, now: i64) -> bool {
+    goes_by_itself(record) && (next_run(record) <= now || record.last_attempt > now)
+}
+
+/// When the next automatic run is due, Unix time in milliseconds. A shorter interval than that of the last run counts
+/// as soon as it is saved.
+pub(crate) fn next_run(record: &ServerRecord) -> i64 {
+    record.next_run.min(after_interval(record.last_attempt, stored_settings(record).as_ref().ok()))
+}
+
+fn after_interval(time: i64, settings: Option<&Settings>) -> i64 {
+    let seconds = settings.map_or(DEFAULT_INTERVAL, |settings| settings.sync_interval);
+    time.saturating_add_unsigned(seconds.saturating_mul(1000))
+}
+
+/// Makes one run, which a row in the journal tells of even when it cannot begin.
+fn run_server(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    record: &ServerRecord,
+    limits: Limits,
+) -> Result<(Settings, Report), Failure> {
+    plugin.warn_of_missing_callbacks();
+    let newest = |journal: &Journal| journal.runs(record.id, 1).map(|runs| runs.first().map(|run| run.id));
+    let before = newest(journal)?;
+    let ended = try_run_server(plugin, journal, record, limits);
+    if let Err(failure) = &ended
+        && newest(journal)? == before
+    {
+        let kind = if limits.tick { "tick" } else { "manual" };
+        journal.note_failed_run(record.id, kind, plugin.host.now(), &failure.to_string())?;
+    }
+    journal.prune(plugin.host.now(), DAYS_KEPT)?;
+    ended
+}
+
+fn try_run_server(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    record: &ServerRecord,
+    limits: Limits,
+) -> Result<(Settings, Report), Failure> {
+    let started = plugin.host.now();
+    let settings = stored_settings(record);
+    let next = after_interval(started, settings.as_ref().ok());
+    // Noted before the run, so that a server that kills the process is not tried again at once.
+    journal.note_run(record.id, started, next)?;
+    let settings = settings?;
+    let password = journal.password(record.id)?.unwrap_or_default();
+    let policy = settings.policy(record.id, &record.fingerprint);
+    let job = Job { policy: &policy, limits };
+    let report = with_session(plugin, journal, &settings, password, |session| run::synchronise(job, session))?;
+    if !limits.tick && !found_nobody(&report) {
+        journal.approve_first_run(record.id, &record.fingerprint)?;
+    }
+    debug!("server {}: next automatic run at {next}", record.id);
+    Ok((settings, report))
+}
+
+fn plan_only(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    server_id: i64,
+    settings: &Settings,
+    password: SecretString,
+) -> Result<(Plan, Vec<Hold>), Failure> {
+    let policy = settings.policy(server_id, "");
+    let job = Job { policy: &policy, limits: Limits::default() };
+    with_session(plugin, journal, settings, password, |session| run::preview(job, session))
+}
+
+/// Opens both sides of a server and hands them to `body`.
+fn with_session<T>(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    settings: &Settings,
+    password: SecretString,
+    body: impl FnOnce(&mut Session<'_>) -> Result<T, RunError>,
+) -> Result<T, Failure> {
+    let spool = journal.paths().spool().join(session_name());
+    let mut pbx = open_pbx(plugin, journal, &spool)?;
+    let mut directory = LdapDirectory::new(settings.directory(password));
+    let (host, random) = (&plugin.host, &mut random);
+    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, random })?)
+}
+
+/// Settles what an earlier process left open. To be called with the run lock held.
+pub(crate) fn recover(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure> {
+    let mut pbx = open_pbx(plugin, journal, &journal.paths().spool())?;
+    Ok(run::recover(journal, &mut pbx, &plugin.host)?)
+}
+
+fn open_pbx(plugin: &Plugin, journal: &Journal, spool: &Path) -> Result<Pbx, Failure> {
+    let (places, paths) = (&plugin.places, journal.paths());
+    Ok(Pbx::open(&places.pbx_database, &places.media_dir, spool, &paths.replaced_photos())?)
+}
+
+/// A name of its own for the photos of each session, so that a preview never touches those of a run.
+fn session_name() -> String {
+    let mut bytes = [0; 8];
+    random(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Random bytes from the operating system.
+fn random(buffer: &mut [u8]) {
+    // Without randomness there are no secrets: better an internal error than a guessable one.
+    getrandom::fill(buffer).expect("the operating system gives random bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Callbacks, silent};
+
+    /// A module whose PBX has no database, with one server that goes by itself.
+    struct Module {
+        dir: tempfile::TempDir,
+        plugin: Plugin,
+        id: i64,
+    }
+
+    impl Module {
+        fn new(settings: &str) -> Module {
+            let dir = tempfile::tempdir().unwrap();
+            let place = |name: &str| dir.path().join(name);
+            let config = json!({"moduleDir": dir.path(), "pbxDatabase": place("none.db"), "mediaDir": place("media")});
+            let plugin = Plugin::open(&config, Callbacks::new(silent())).unwrap();
+            let mut journal = Journal::install(dir.path()).unwrap();
+            let id = journal.save_server(None, settings, true, Some(&"secret".into()), "f").unwrap().id;
+            journal.approve_first_run(id, "f").unwrap();
+            Module { dir, plugin, id }
+        }
+
+        fn journal(&self) -> Journal {
+            Journal::open(self.dir.path()).unwrap()
+        }
+
+        fn record(&self) -> ServerRecord {
+            self.journal().server(self.id).unwrap().unwrap()
+        }
+
+        #[track_caller]
+        fn assert_last_run(&self, kind: &str, error: &str) {
+            let last = self.journal().runs(self.id, 10).unwrap().remove(0);
+            assert_eq!((last.kind.as_str(), last.state.as_str()), (kind, "failed"));
+            assert!(last.error.contains(error), "{}", last.error);
+        }
+    }
+
+    fn stored() -> String {
+        serde_json::to_string(&Settings::preset(directory::Vendor::OpenLdap)).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_cannot_begin_is_recorded() {
+        let module = Module::new(&stored());
+        let failure = synchronise(&module.plugin, &json!({"id": module.id})).unwrap_err();
+        module.assert_last_run("manual", "none.db");
+        assert_eq!(module.journal().runs(module.id, 10).unwrap()[0].error, failure.to_string());
+        tick(&module.plugin).unwrap();
+        assert_eq!(module.journal().runs(module.id, 10).unwrap().len(), 1, "not due again yet");
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_opened_is_recorded() {
+        let module = Module::new(&stored());
+        std::fs::write(module.journal().paths().key(), [7; 32]).unwrap();
+        tick(&module.plugin).unwrap_err();
+        module.assert_last_run("tick", "enter the password again");
+    }
+
+    #[test]
+    fn damaged_settings_are_recorded_and_not_tried_at_every_tick() {
+        let module = Module::new("{not JSON");
+        tick(&module.plugin).unwrap_err();
+        module.assert_last_run("tick", "save them again");
+        tick(&module.plugin).unwrap();
+        assert_eq!(module.journal().runs(module.id, 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_tick_closes_runs_of_a_process_that_died() {
+        let module = Module::new(&stored());
+        module.journal().set_autosync(module.id, false).unwrap();
+        let run = module.journal().begin_run(module.id, "manual", 1).unwrap();
+        tick(&module.plugin).unwrap();
+        assert_eq!(module.journal().run(run).unwrap().unwrap().state, "failed");
+    }
+
+    #[test]
+    fn a_shorter_interval_counts_at_once() {
+        let module = Module::new(&stored());
+        module.journal().note_run(module.id, 1_000_000, 1_000_000 + 86_400_000).unwrap();
+        assert_eq!(next_run(&module.record()), 1_000_000 + 300_000);
+        assert!(is_due(&module.record(), 1_300_000) && !is_due(&module.record(), 1_299_999));
+        // A longer one does not put off what is due already.
+        module.journal().note_run(module.id, 1_000_000, 1_030_000).unwrap();
+        assert_eq!(next_run(&module.record()), 1_030_000);
+        assert!(is_due(&module.record(), 999_999), "the clock has gone back behind the last run");
+    }
+}
