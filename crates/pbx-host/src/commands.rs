@@ -82,12 +82,8 @@ fn run_in(session: &Session, command: Command) -> Result<i32> {
 
 fn configure(session: &Session, id: Option<&str>, server: &ServerArgs) -> Result<i32> {
     let settings = match id {
-        None => server.new_server()?,
-        Some(id) => {
-            let stored =
-                session.data(&session.module.request("get-server", json!({"id": id_value(id)}).to_string())?)?;
-            server.changed(stored)?
-        }
+        None => server.settings()?,
+        Some(id) => server.change(id_value(id))?,
     };
     session.show(&session.module.config_save(settings.to_string())?, |data| {
         format!("Saved as server {}. See what a synchronisation would do: pbx-host preview {0}\n", data["id"])
@@ -103,7 +99,7 @@ fn ask_about(
     render: impl Fn(&Value) -> String,
 ) -> Result<i32> {
     let body = match id {
-        None if server.describe_a_server() => server.new_server()?,
+        None if server.describe_a_server() => server.settings()?,
         id => json!({"id": session.server_id(id)?}),
     };
     session.show(&session.module.request(action, body.to_string())?, render)

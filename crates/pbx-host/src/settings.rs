@@ -120,27 +120,22 @@ impl ServerArgs {
         self.settings.is_some() || !self.host.is_empty()
     }
 
-    /// The settings of a new server, with this program's defaults for protection and port.
-    pub(crate) fn new_server(&self) -> Result<Value> {
-        let mut settings = self.over(Map::new())?;
-        let security = settings.entry("security").or_insert(json!(Security::Ldaps.name()));
-        let port = if security == Security::Ldaps.name() { 636 } else { 389 };
-        settings.entry("serverPort").or_insert(json!(port));
+    /// What the options say and nothing else: the library has the defaults of a new server, such as its port, and
+    /// keeps what a form about a stored one leaves out.
+    pub(crate) fn settings(&self) -> Result<Value> {
+        Ok(Value::Object(self.given()?))
+    }
+
+    /// The options as a change of a stored server. The stored settings are not sent back, so that an edit made
+    /// meanwhile stays and a server whose settings cannot be read can be mended.
+    pub(crate) fn change(&self, id: Value) -> Result<Value> {
+        let mut settings = self.given()?;
+        settings.insert("id".to_owned(), id);
         Ok(Value::Object(settings))
     }
 
-    /// `stored` settings with what the options change.
-    pub(crate) fn changed(&self, stored: Value) -> Result<Value> {
-        match stored {
-            Value::Object(stored) => Ok(Value::Object(self.over(stored)?)),
-            other => bail!("the library answered settings that are no object: {other}"),
-        }
-    }
-
-    fn over(&self, mut settings: Map<String, Value>) -> Result<Map<String, Value>> {
-        if let Some(path) = &self.settings {
-            settings.extend(settings_file(path)?);
-        }
+    fn given(&self) -> Result<Map<String, Value>> {
+        let mut settings = self.settings.as_deref().map(settings_file).transpose()?.unwrap_or_default();
         let ca = self.ca.as_deref().map(|path| read(path, "--ca")).transpose()?;
         let password = self.password()?;
         let given = [
@@ -254,11 +249,11 @@ mod tests {
             "--autosync=false",
             "--number-from=300",
         ])
-        .new_server()
+        .settings()
         .unwrap();
         let expected = json!({
-            "ldapType": "ActiveDirectory", "serverName": "dc1.example.com, dc2.example.com", "serverPort": 636,
-            "security": "ldaps", "administrativeLogin": "pbx@example.com", "administrativePassword": "s3 cret",
+            "ldapType": "ActiveDirectory", "serverName": "dc1.example.com, dc2.example.com",
+            "administrativeLogin": "pbx@example.com", "administrativePassword": "s3 cret",
             "baseDN": "DC=example,DC=com", "updateAttributes": true, "autosync": false, "numberFrom": 300,
             "attributes": {"userNameAttribute": "displayName", "userExtensionAttribute": "ipPhone"},
         });
@@ -266,20 +261,16 @@ mod tests {
     }
 
     #[test]
-    fn the_port_follows_the_protection() {
-        assert_eq!(parse(&["--security=starttls"]).new_server().unwrap()["serverPort"], 389);
-        assert_eq!(parse(&["--security=ldaps", "--port=3269"]).new_server().unwrap()["serverPort"], 3269);
+    fn the_port_is_the_librarys_choice_unless_given() {
+        assert_eq!(parse(&["--security=starttls"]).settings().unwrap(), json!({"security": "starttls"}));
+        assert_eq!(parse(&["--port=3269"]).settings().unwrap(), json!({"serverPort": 3269}));
     }
 
     #[test]
-    fn a_change_leaves_the_rest_alone() {
-        let stored = json!({"id": 1, "serverPort": 636, "attributes": {"userNameAttribute": "cn", "userEmailAttribute": "mail"}});
-        let changed = parse(&["--map=name=displayName", "--filter=(uid=*)"]).changed(stored).unwrap();
-        let expected = json!({
-            "id": 1, "serverPort": 636, "userFilter": "(uid=*)",
-            "attributes": {"userNameAttribute": "displayName", "userEmailAttribute": "mail"},
-        });
-        assert_eq!(changed, expected);
+    fn a_change_says_only_what_the_options_say() {
+        let change = parse(&["--map=name=displayName", "--filter=(uid=*)"]).change(json!(1)).unwrap();
+        let expected = json!({"id": 1, "userFilter": "(uid=*)", "attributes": {"userNameAttribute": "displayName"}});
+        assert_eq!(change, expected);
     }
 
     #[test]
@@ -287,10 +278,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("settings.json");
         fs::write(&path, r#"{"serverName": "a", "serverPort": 1389, "security": "none"}"#).unwrap();
-        let settings = parse(&["--settings", path.to_str().unwrap(), "--host=b"]).new_server().unwrap();
+        let settings = parse(&["--settings", path.to_str().unwrap(), "--host=b"]).settings().unwrap();
         assert_eq!(settings, json!({"serverName": "b", "serverPort": 1389, "security": "none"}));
         fs::write(&path, "[]").unwrap();
-        let error = parse(&["--settings", path.to_str().unwrap()]).new_server().unwrap_err();
+        let error = parse(&["--settings", path.to_str().unwrap()]).settings().unwrap_err();
         assert!(error.to_string().contains("settings.json"), "{error}");
     }
 
