@@ -30,6 +30,10 @@ pub(crate) struct ServerArgs {
     /// Certificates of the authority to trust, as a PEM file; the system's when not given
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Check the server's certificate; false accepts any, so that anybody in between can read and change everything,
+    /// the password too: name the authority with --ca or the certificate with --pin instead
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    verify: Option<bool>,
     /// SHA-256 of the one server certificate to accept, as `test` shows it
     #[arg(long, value_name = "SHA256")]
     pin: Option<String>,
@@ -63,6 +67,9 @@ pub(crate) struct ServerArgs {
     /// Synchronise by worker ticks
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     autosync: Option<bool>,
+    /// Seconds between two automatic synchronisations, 30 to 2592000; 300 when not given
+    #[arg(long, value_name = "SECONDS")]
+    interval: Option<u64>,
     /// Country of phone numbers without a country code, as ISO 3166: RU, DE, US
     #[arg(long, value_name = "COUNTRY")]
     default_region: Option<String>,
@@ -72,6 +79,12 @@ pub(crate) struct ServerArgs {
     /// Last internal number to give
     #[arg(long, value_name = "NUMBER")]
     number_to: Option<u64>,
+    /// Give a new person whose number is taken one of the numbers above instead of waiting for a decision
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pool_when_taken: Option<bool>,
+    /// Point the forwardings of an employee at a new mobile, as the PBX's form does; true when not given
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    forward_to_mobile: Option<bool>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -144,6 +157,7 @@ impl ServerArgs {
             ("serverPort", self.port.map(Value::from)),
             ("security", self.security.map(|security| json!(security.name()))),
             ("caCertificate", ca.map(Value::from)),
+            ("verifyCertificate", self.verify.map(Value::from)),
             ("pinnedCertificate", self.pin.clone().map(Value::from)),
             ("allowPlain", self.allow_plain.then_some(Value::Bool(true))),
             ("administrativeLogin", self.login.clone().map(Value::from)),
@@ -153,9 +167,12 @@ impl ServerArgs {
             ("userFilter", self.filter.clone().map(Value::from)),
             ("updateAttributes", self.write_back.map(Value::from)),
             ("autosync", self.autosync.map(Value::from)),
+            ("syncInterval", self.interval.map(Value::from)),
             ("defaultRegion", self.default_region.clone().map(Value::from)),
             ("numberFrom", self.number_from.map(Value::from)),
             ("numberTo", self.number_to.map(Value::from)),
+            ("poolWhenTaken", self.pool_when_taken.map(Value::from)),
+            ("forwardToMobile", self.forward_to_mobile.map(Value::from)),
         ];
         settings.extend(given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         if !self.map.is_empty() {
@@ -258,6 +275,17 @@ mod tests {
             "attributes": {"userNameAttribute": "displayName", "userExtensionAttribute": "ipPhone"},
         });
         assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn switches_take_both_values() {
+        let on = parse(&["--pool-when-taken", "--forward-to-mobile=true", "--verify", "--interval=3600"]);
+        let expected =
+            json!({"poolWhenTaken": true, "forwardToMobile": true, "verifyCertificate": true, "syncInterval": 3600});
+        assert_eq!(on.settings().unwrap(), expected);
+        let off = parse(&["--pool-when-taken=false", "--forward-to-mobile=false", "--verify=false"]);
+        let expected = json!({"poolWhenTaken": false, "forwardToMobile": false, "verifyCertificate": false});
+        assert_eq!(off.settings().unwrap(), expected);
     }
 
     #[test]
