@@ -82,12 +82,8 @@ fn run_in(session: &Session, command: Command) -> Result<i32> {
 
 fn configure(session: &Session, id: Option<&str>, server: &ServerArgs) -> Result<i32> {
     let settings = match id {
-        None => server.new_server()?,
-        Some(id) => {
-            let stored =
-                session.data(&session.module.request("get-server", json!({"id": id_value(id)}).to_string())?)?;
-            server.changed(stored)?
-        }
+        None => server.settings()?,
+        Some(id) => server.change(id_value(id))?,
     };
     session.show(&session.module.config_save(settings.to_string())?, |data| {
         format!("Saved as server {}. See what a synchronisation would do: pbx-host preview {0}\n", data["id"])
@@ -103,7 +99,7 @@ fn ask_about(
     render: impl Fn(&Value) -> String,
 ) -> Result<i32> {
     let body = match id {
-        None if server.describe_a_server() => server.new_server()?,
+        None if server.describe_a_server() => server.settings()?,
         id => json!({"id": session.server_id(id)?}),
     };
     session.show(&session.module.request(action, body.to_string())?, render)
@@ -137,6 +133,7 @@ fn request(session: &Session, action: &str, body: Option<String>) -> Result<i32>
     };
     let _interrupt = session.interrupt()?;
     let answer = session.module.request(action, body)?;
+    session.services.clear_progress();
     match serde_json::from_str::<Value>(&answer.json) {
         Ok(envelope) if !session.json => print!("{}", tables::json(&envelope)),
         _ => println!("{}", answer.json),
@@ -206,6 +203,7 @@ impl Session {
 
     /// Prints an answer: as JSON, or what was asked for as `render` makes it and everything else as sentences.
     fn show(&self, answer: &Answer, render: impl Fn(&Value) -> String) -> Result<i32> {
+        self.services.clear_progress();
         if self.json {
             println!("{}", answer.json);
             return Ok(answer.status);
@@ -225,6 +223,7 @@ impl Session {
 
     /// What an answer brings; a refusal ends the command with the library's status.
     pub(crate) fn data(&self, answer: &Answer) -> Result<Value> {
+        self.services.clear_progress();
         let envelope = Envelope::of(answer).map_err(|error| anyhow!(error))?;
         match envelope.result {
             true => Ok(envelope.data),

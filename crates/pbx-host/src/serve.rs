@@ -1,7 +1,10 @@
 //! Serves the admin page and its actions over HTTP, as the PBX's web server does inside MikoPBX.
 //!
 //! `POST /api/<action>` takes a JSON body and answers the envelope: 200, or 422 when its `result` is false. The hooks
-//! are `/api/install`, `/api/config-save`, `/api/worker-tick` and `/api/models-changed`. Everything else is a file.
+//! are `/api/install`, `/api/config-save`, `/api/worker-tick` and `/api/models-changed`. A request that cannot be passed
+//! to the library answers the envelope too, with 400, 408, 413 or 415. Everything else is a file.
+//!
+//! Clients that say nothing, or too slowly, are let go: see [`HEADER_TIME`], [`BODY_TIME`] and [`CONNECTIONS`].
 //!
 //! There is no sign-in, so only this machine's own pages may ask: requests with a foreign `Host` (DNS rebinding), a
 //! foreign `Origin`, or another content type than JSON (what a foreign form can send) are refused.
@@ -12,16 +15,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path as UrlPath, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Router, serve};
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::services::ServeDir;
 
 use crate::envelope::{Envelope, refusal};
@@ -29,6 +38,15 @@ use crate::loader::{Answer, Error, Module};
 
 /// The largest request body, bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long a request's head may take, and how long a connection may wait for its next request.
+pub const HEADER_TIME: Duration = Duration::from_secs(15);
+
+/// How long a request's body may take.
+pub const BODY_TIME: Duration = Duration::from_secs(15);
+
+/// How many connections are served at once; more wait until one ends.
+pub const CONNECTIONS: usize = 256;
 
 /// How long requests under way may take once the server is told to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
@@ -60,15 +78,39 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, String> {
 /// Serves until `stop` is set; requests under way then have ten seconds to end.
 pub async fn run(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut listener = tokio::net::TcpListener::from_std(listener)?;
     let app = router(Arc::clone(&site.module), &site.public, listener.local_addr()?);
     if let Some(period) = site.tick {
         tokio::spawn(tick_loop(site.module, period, stop.clone()));
     }
-    let server = serve(listener, app).with_graceful_shutdown(stopped(stop.clone()));
+    let connections = GracefulShutdown::new();
     tokio::select! {
-        result = server => result,
-        () = async { stopped(stop).await; tokio::time::sleep(LAST_REQUESTS).await } => Ok(()),
+        () = accept(&mut listener, &app, &connections) => {}
+        () = stopped(stop) => {}
+    }
+    drop(listener);
+    // Requests that take longer end with the runtime.
+    let _ = tokio::time::timeout(LAST_REQUESTS, connections.shutdown()).await;
+    Ok(())
+}
+
+/// Serves every connection on a task of its own. `axum::serve` has no time for a request's head.
+async fn accept(listener: &mut tokio::net::TcpListener, app: &Router, connections: &GracefulShutdown) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // The semaphore is never closed.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let (stream, peer) = Listener::accept(listener).await;
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIME)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                log::debug!("the connection of {peer} ended: {error}");
+            }
+            drop(place);
+        });
     }
 }
 
@@ -115,13 +157,20 @@ fn log_tick(answer: Result<Answer, String>) {
 /// `POST /api/<action>`.
 async fn answer(
     State(module): State<Arc<Module>>,
-    UrlPath(action): UrlPath<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    action: Result<UrlPath<String>, PathRejection>,
+    request: Request,
 ) -> Response {
-    if !is_json(&headers) {
+    let action = match action {
+        Ok(UrlPath(action)) => action,
+        Err(error) => return refused(error.status(), &format!("the action's name cannot be read: {error}")),
+    };
+    if !is_json(request.headers()) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     }
+    let body = match body(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     if let Err(error) = check_json(&body) {
         return refused(StatusCode::BAD_REQUEST, &format!("the request is not JSON: {error}"));
     }
@@ -131,8 +180,24 @@ async fn answer(
             if answer.status == 0 { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY },
             answer.json,
         ),
+        Ok(Err(error @ Error::Action(_))) => refused(StatusCode::BAD_REQUEST, &error.to_string()),
         Ok(Err(error)) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &format!("the call failed in the host: {error}")),
+    }
+}
+
+/// The whole body, or the response that refuses it.
+async fn body(request: Request) -> Result<Bytes, Response> {
+    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(refused(error.status(), &format!("the request is larger than {BODY_LIMIT} bytes")))
+        }
+        Ok(Err(error)) => Err(refused(error.status(), &format!("the request cannot be read: {error}"))),
+        Err(_) => Err(refused(
+            StatusCode::REQUEST_TIMEOUT,
+            &format!("the request did not arrive within {} seconds", BODY_TIME.as_secs()),
+        )),
     }
 }
 

@@ -49,6 +49,13 @@ impl Services {
         Services { announcer, progress, write_lock, current_run: Mutex::default() }
     }
 
+    /// Takes the progress bar off the screen, also after a run that did not report its end.
+    pub fn clear_progress(&self) {
+        if let Progress::Bar(bar) = &self.progress {
+            bar.clear();
+        }
+    }
+
     /// `runId` of the run under way, for `cancel-run`.
     pub fn current_run(&self) -> Option<Value> {
         unpoisoned(&self.current_run).clone()
@@ -64,7 +71,8 @@ impl HostServices for Services {
         match self.announcer.deliver(events) {
             Ok(()) => true,
             Err(reason) => {
-                log::warn!("changes were not announced and will be announced again later: {reason}");
+                let text = format!("changes were not announced and will be announced again later: {reason}");
+                self.log(Level::Warn, &text);
                 false
             }
         }
@@ -72,7 +80,7 @@ impl HostServices for Services {
 
     fn progress(&self, json: &str) {
         let Ok(report) = serde_json::from_str::<Value>(json) else {
-            return log::warn!("the library reported progress that is not JSON: {json}");
+            return self.log(Level::Warn, &format!("the library reported progress that is not JSON: {json}"));
         };
         let done = report["phase"] == "done";
         *unpoisoned(&self.current_run) = report.get("runId").filter(|_| !done).cloned();
@@ -80,7 +88,11 @@ impl HostServices for Services {
     }
 
     fn begin_write(&self, timeout: Duration) -> bool {
-        self.write_lock.acquire(timeout)
+        self.write_lock.acquire(timeout).unwrap_or_else(|error| {
+            let path = self.write_lock.path.display();
+            self.log(Level::Error, &format!("cannot lock {path} for writing to the PBX's database: {error}"));
+            false
+        })
     }
 
     fn end_write(&self) {
@@ -155,60 +167,87 @@ pub enum Progress {
     Off,
     /// The library's JSON, one object per line.
     JsonLines,
-    /// A bar.
-    Bar(ProgressBar),
+    /// A bar for each phase.
+    Bar(PhaseBar),
 }
 
 impl Progress {
     /// A bar when stderr is a terminal, else nothing.
     pub fn bar_on_terminal() -> Progress {
-        if !io::stderr().is_terminal() {
-            return Progress::Off;
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Progress::Bar(bar)
+        if io::stderr().is_terminal() { Progress::Bar(PhaseBar::default()) } else { Progress::Off }
     }
 
     fn show(&self, report: &Value, json: &str) {
         match self {
             Progress::Off => {}
+            // A closed stderr is no reason to fail a run.
             Progress::JsonLines => drop(writeln!(io::stderr(), "{}", json.trim_end())),
-            Progress::Bar(bar) => show_bar(bar, report),
+            Progress::Bar(bar) => bar.show(report),
         }
     }
 
     /// Runs `print` while no bar is on the screen.
     fn suspended(&self, print: impl FnOnce()) {
         match self {
-            Progress::Bar(bar) => bar.suspend(print),
+            Progress::Bar(bar) => bar.suspended(print),
             Progress::Off | Progress::JsonLines => print(),
         }
     }
 }
 
-fn show_bar(bar: &ProgressBar, report: &Value) {
-    let phase = report["phase"].as_str().unwrap_or("working");
-    if phase == "done" {
-        bar.finish_and_clear();
-        return bar.reset();
+/// The bar of the phase a run is in; on the screen only between a run's first report and its end.
+#[derive(Default)]
+pub struct PhaseBar {
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl PhaseBar {
+    fn show(&self, report: &Value) {
+        let phase = report["phase"].as_str().unwrap_or("working");
+        let total = report["total"].as_u64().filter(|total| *total > 0);
+        let done = report["done"].as_u64().unwrap_or(0);
+        let mut slot = unpoisoned(&self.bar);
+        let goes_on = slot.as_ref().is_some_and(|bar| bar.message() == phase && bar.length() == total);
+        if !goes_on && let Some(bar) = slot.take() {
+            bar.finish_and_clear();
+        }
+        if phase == "done" {
+            return;
+        }
+        let bar = slot.get_or_insert_with(|| new_bar(phase, total));
+        bar.set_prefix(pace(report));
+        bar.set_position(done);
     }
-    if bar.message() != phase {
-        bar.reset();
-        bar.set_message(phase.to_owned());
+
+    fn clear(&self) {
+        if let Some(bar) = unpoisoned(&self.bar).take() {
+            bar.finish_and_clear();
+        }
     }
-    let total = report["total"].as_u64().filter(|total| *total > 0);
+
+    fn suspended(&self, print: impl FnOnce()) {
+        match &*unpoisoned(&self.bar) {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+fn new_bar(phase: &str, total: Option<u64>) -> ProgressBar {
     let template = match total {
-        Some(_) => "  {msg:<13} {wide_bar} {pos}/{len}  {per_sec}, {eta} left",
-        None => "  {msg:<13} {spinner} {pos}",
+        Some(_) => "  {msg:<13} {wide_bar} {pos}/{len}  {prefix}",
+        None => "  {msg:<13} {spinner} {pos}  {prefix}",
     };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    match total {
-        Some(total) => bar.set_length(total),
-        None => bar.unset_length(),
-    }
-    bar.set_position(report["done"].as_u64().unwrap_or(0));
+    // The template is a constant; should it ever be wrong, the bar looks plain.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style).with_message(phase.to_owned())
+}
+
+/// Rate and remaining time as the library reckons them.
+fn pace(report: &Value) -> String {
+    let rate = report["rate"].as_f64().map(|rate| format!("{rate:.0}/s"));
+    let left = report["etaSeconds"].as_f64().map(|seconds| format!("{seconds:.0} s left"));
+    rate.into_iter().chain(left).collect::<Vec<_>>().join(", ")
 }
 
 /// The write mutex of a PBX database that is not in use by a PBX: an exclusive lock on a file (`flock`), which also
@@ -227,21 +266,17 @@ impl WriteLock {
         WriteLock { path, held: Mutex::default() }
     }
 
-    /// Takes the lock, waiting no longer than `timeout`; true when held.
+    /// Takes the lock, waiting no longer than `timeout`; true when held. The error says that there can be no lock.
     #[expect(clippy::disallowed_methods, reason = "waiting for the write mutex belongs to the host")]
-    pub fn acquire(&self, timeout: Duration) -> bool {
+    pub fn acquire(&self, timeout: Duration) -> io::Result<bool> {
         let start = Instant::now();
-        loop {
-            match self.attempt() {
-                Ok(true) => return true,
-                Ok(false) if start.elapsed() < timeout => thread::sleep(WriteLock::PAUSE),
-                Ok(false) => return false,
-                Err(error) => {
-                    log::error!("cannot lock {} for writing to the PBX's database: {error}", self.path.display());
-                    return false;
-                }
+        while !self.attempt()? {
+            if start.elapsed() >= timeout {
+                return Ok(false);
             }
+            thread::sleep(WriteLock::PAUSE);
         }
+        Ok(true)
     }
 
     /// Releases the lock; nothing happens when it is not held.
@@ -281,20 +316,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("write.lock");
         let (first, second) = (WriteLock::new(path.clone()), WriteLock::new(path));
-        assert!(first.acquire(Duration::ZERO));
-        assert!(!second.acquire(Duration::from_millis(30)), "held by the first");
-        assert!(!first.acquire(Duration::ZERO), "not taken twice either");
+        assert!(first.acquire(Duration::ZERO).unwrap());
+        assert!(!second.acquire(Duration::from_millis(30)).unwrap(), "held by the first");
+        assert!(!first.acquire(Duration::ZERO).unwrap(), "not taken twice either");
         first.release();
-        assert!(second.acquire(Duration::ZERO));
+        assert!(second.acquire(Duration::ZERO).unwrap());
         second.release();
     }
 
     #[test]
-    fn a_lock_that_cannot_be_made_is_busy() {
+    fn a_lock_that_cannot_be_made_is_an_error_at_once_and_busy_to_the_library() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        assert!(!WriteLock::new(file.join("write.lock")).acquire(Duration::from_secs(5)));
+        let missing = directory.path().join("missing");
+        assert!(WriteLock::new(missing.join("write.lock")).acquire(Duration::from_secs(5)).is_err());
+        assert!(!Services::new(&missing, Box::new(NobodyListens), Progress::Off).begin_write(Duration::ZERO));
     }
 
     #[test]
@@ -307,6 +342,19 @@ mod tests {
         assert!(log.deliver(r#"{"recordId":"3"}"#).unwrap_err().contains("not a JSON array"));
         assert_eq!(log.count(), 2);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"recordId\":\"1\"}\n{\"recordId\":\"2\"}\n");
+    }
+
+    #[test]
+    fn a_bar_follows_its_phase_and_ends_with_the_run() {
+        let bar = PhaseBar::default();
+        let shown = || unpoisoned(&bar.bar).as_ref().map(|bar| (bar.message(), bar.position(), bar.length()));
+        assert_eq!(shown(), None);
+        bar.show(&serde_json::json!({"phase": "reading", "done": 500, "total": 0}));
+        assert_eq!(shown(), Some(("reading".to_owned(), 500, None)));
+        bar.show(&serde_json::json!({"phase": "applying", "done": 1, "total": 9, "rate": 2.5, "etaSeconds": 3}));
+        assert_eq!(shown(), Some(("applying".to_owned(), 1, Some(9))));
+        bar.show(&serde_json::json!({"phase": "done", "done": 9, "total": 9}));
+        assert_eq!(shown(), None);
     }
 
     #[test]

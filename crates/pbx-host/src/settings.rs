@@ -30,6 +30,10 @@ pub(crate) struct ServerArgs {
     /// Certificates of the authority to trust, as a PEM file; the system's when not given
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Check the server's certificate; false accepts any, so that anybody in between can read and change everything,
+    /// the password too: name the authority with --ca or the certificate with --pin instead
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    verify: Option<bool>,
     /// SHA-256 of the one server certificate to accept, as `test` shows it
     #[arg(long, value_name = "SHA256")]
     pin: Option<String>,
@@ -63,6 +67,9 @@ pub(crate) struct ServerArgs {
     /// Synchronise by worker ticks
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     autosync: Option<bool>,
+    /// Seconds between two automatic synchronisations, 30 to 2592000; 300 when not given
+    #[arg(long, value_name = "SECONDS")]
+    interval: Option<u64>,
     /// Country of phone numbers without a country code, as ISO 3166: RU, DE, US
     #[arg(long, value_name = "COUNTRY")]
     default_region: Option<String>,
@@ -72,6 +79,12 @@ pub(crate) struct ServerArgs {
     /// Last internal number to give
     #[arg(long, value_name = "NUMBER")]
     number_to: Option<u64>,
+    /// Give a new person whose number is taken one of the numbers above instead of waiting for a decision
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pool_when_taken: Option<bool>,
+    /// Point the forwardings of an employee at a new mobile, as the PBX's form does; true when not given
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    forward_to_mobile: Option<bool>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -120,27 +133,22 @@ impl ServerArgs {
         self.settings.is_some() || !self.host.is_empty()
     }
 
-    /// The settings of a new server, with this program's defaults for protection and port.
-    pub(crate) fn new_server(&self) -> Result<Value> {
-        let mut settings = self.over(Map::new())?;
-        let security = settings.entry("security").or_insert(json!(Security::Ldaps.name()));
-        let port = if security == Security::Ldaps.name() { 636 } else { 389 };
-        settings.entry("serverPort").or_insert(json!(port));
+    /// What the options say and nothing else: the library has the defaults of a new server, such as its port, and
+    /// keeps what a form about a stored one leaves out.
+    pub(crate) fn settings(&self) -> Result<Value> {
+        Ok(Value::Object(self.given()?))
+    }
+
+    /// The options as a change of a stored server. The stored settings are not sent back, so that an edit made
+    /// meanwhile stays and a server whose settings cannot be read can be mended.
+    pub(crate) fn change(&self, id: Value) -> Result<Value> {
+        let mut settings = self.given()?;
+        settings.insert("id".to_owned(), id);
         Ok(Value::Object(settings))
     }
 
-    /// `stored` settings with what the options change.
-    pub(crate) fn changed(&self, stored: Value) -> Result<Value> {
-        match stored {
-            Value::Object(stored) => Ok(Value::Object(self.over(stored)?)),
-            other => bail!("the library answered settings that are no object: {other}"),
-        }
-    }
-
-    fn over(&self, mut settings: Map<String, Value>) -> Result<Map<String, Value>> {
-        if let Some(path) = &self.settings {
-            settings.extend(settings_file(path)?);
-        }
+    fn given(&self) -> Result<Map<String, Value>> {
+        let mut settings = self.settings.as_deref().map(settings_file).transpose()?.unwrap_or_default();
         let ca = self.ca.as_deref().map(|path| read(path, "--ca")).transpose()?;
         let password = self.password()?;
         let given = [
@@ -149,6 +157,7 @@ impl ServerArgs {
             ("serverPort", self.port.map(Value::from)),
             ("security", self.security.map(|security| json!(security.name()))),
             ("caCertificate", ca.map(Value::from)),
+            ("verifyCertificate", self.verify.map(Value::from)),
             ("pinnedCertificate", self.pin.clone().map(Value::from)),
             ("allowPlain", self.allow_plain.then_some(Value::Bool(true))),
             ("administrativeLogin", self.login.clone().map(Value::from)),
@@ -158,9 +167,12 @@ impl ServerArgs {
             ("userFilter", self.filter.clone().map(Value::from)),
             ("updateAttributes", self.write_back.map(Value::from)),
             ("autosync", self.autosync.map(Value::from)),
+            ("syncInterval", self.interval.map(Value::from)),
             ("defaultRegion", self.default_region.clone().map(Value::from)),
             ("numberFrom", self.number_from.map(Value::from)),
             ("numberTo", self.number_to.map(Value::from)),
+            ("poolWhenTaken", self.pool_when_taken.map(Value::from)),
+            ("forwardToMobile", self.forward_to_mobile.map(Value::from)),
         ];
         settings.extend(given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
         if !self.map.is_empty() {
@@ -254,11 +266,11 @@ mod tests {
             "--autosync=false",
             "--number-from=300",
         ])
-        .new_server()
+        .settings()
         .unwrap();
         let expected = json!({
-            "ldapType": "ActiveDirectory", "serverName": "dc1.example.com, dc2.example.com", "serverPort": 636,
-            "security": "ldaps", "administrativeLogin": "pbx@example.com", "administrativePassword": "s3 cret",
+            "ldapType": "ActiveDirectory", "serverName": "dc1.example.com, dc2.example.com",
+            "administrativeLogin": "pbx@example.com", "administrativePassword": "s3 cret",
             "baseDN": "DC=example,DC=com", "updateAttributes": true, "autosync": false, "numberFrom": 300,
             "attributes": {"userNameAttribute": "displayName", "userExtensionAttribute": "ipPhone"},
         });
@@ -266,20 +278,27 @@ mod tests {
     }
 
     #[test]
-    fn the_port_follows_the_protection() {
-        assert_eq!(parse(&["--security=starttls"]).new_server().unwrap()["serverPort"], 389);
-        assert_eq!(parse(&["--security=ldaps", "--port=3269"]).new_server().unwrap()["serverPort"], 3269);
+    fn switches_take_both_values() {
+        let on = parse(&["--pool-when-taken", "--forward-to-mobile=true", "--verify", "--interval=3600"]);
+        let expected =
+            json!({"poolWhenTaken": true, "forwardToMobile": true, "verifyCertificate": true, "syncInterval": 3600});
+        assert_eq!(on.settings().unwrap(), expected);
+        let off = parse(&["--pool-when-taken=false", "--forward-to-mobile=false", "--verify=false"]);
+        let expected = json!({"poolWhenTaken": false, "forwardToMobile": false, "verifyCertificate": false});
+        assert_eq!(off.settings().unwrap(), expected);
     }
 
     #[test]
-    fn a_change_leaves_the_rest_alone() {
-        let stored = json!({"id": 1, "serverPort": 636, "attributes": {"userNameAttribute": "cn", "userEmailAttribute": "mail"}});
-        let changed = parse(&["--map=name=displayName", "--filter=(uid=*)"]).changed(stored).unwrap();
-        let expected = json!({
-            "id": 1, "serverPort": 636, "userFilter": "(uid=*)",
-            "attributes": {"userNameAttribute": "displayName", "userEmailAttribute": "mail"},
-        });
-        assert_eq!(changed, expected);
+    fn the_port_is_the_librarys_choice_unless_given() {
+        assert_eq!(parse(&["--security=starttls"]).settings().unwrap(), json!({"security": "starttls"}));
+        assert_eq!(parse(&["--port=3269"]).settings().unwrap(), json!({"serverPort": 3269}));
+    }
+
+    #[test]
+    fn a_change_says_only_what_the_options_say() {
+        let change = parse(&["--map=name=displayName", "--filter=(uid=*)"]).change(json!(1)).unwrap();
+        let expected = json!({"id": 1, "userFilter": "(uid=*)", "attributes": {"userNameAttribute": "displayName"}});
+        assert_eq!(change, expected);
     }
 
     #[test]
@@ -287,10 +306,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("settings.json");
         fs::write(&path, r#"{"serverName": "a", "serverPort": 1389, "security": "none"}"#).unwrap();
-        let settings = parse(&["--settings", path.to_str().unwrap(), "--host=b"]).new_server().unwrap();
+        let settings = parse(&["--settings", path.to_str().unwrap(), "--host=b"]).settings().unwrap();
         assert_eq!(settings, json!({"serverName": "b", "serverPort": 1389, "security": "none"}));
         fs::write(&path, "[]").unwrap();
-        let error = parse(&["--settings", path.to_str().unwrap()]).new_server().unwrap_err();
+        let error = parse(&["--settings", path.to_str().unwrap()]).settings().unwrap_err();
         assert!(error.to_string().contains("settings.json"), "{error}");
     }
 

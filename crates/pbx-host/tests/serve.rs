@@ -118,7 +118,17 @@ fn refusals_have_their_status_and_a_reason() {
     assert_eq!(server.ask("no-such-action", "{}").status, 422);
     let broken = server.ask("echo", "{oops");
     assert_eq!((broken.status, broken.body.contains("not JSON")), (400, true));
-    assert_eq!(server.ask("echo", &format!("\"{}\"", "x".repeat(serve::BODY_LIMIT))).status, 413);
+    let large = server.ask("echo", &format!("\"{}\"", "x".repeat(serve::BODY_LIMIT)));
+    assert_eq!((large.status, large.body.contains("larger than 1048576 bytes")), (413, true));
+    let nul = server.ask("echo%00x", "{}");
+    assert_eq!((nul.status, nul.body.contains("NUL")), (400, true));
+    let no_text = server.ask("%ff", "{}");
+    assert_eq!((no_text.status, no_text.body.contains("cannot be read")), (400, true));
+    for reply in [refused, broken, large, nul, no_text] {
+        let envelope: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(envelope["result"], false, "{}", reply.body);
+        assert!(envelope["messages"]["error"][0].is_string(), "{}", reply.body);
+    }
     assert_eq!(server.ask("silent", "").status, 500);
     assert_eq!(server.get("/api/echo").status, 405);
 }
@@ -179,6 +189,34 @@ fn the_page_answers_while_a_call_is_under_way() {
         assert!(took >= Duration::from_millis(300), "{took:?}");
         assert!(quick.iter().min().unwrap() < &Duration::from_millis(200), "{quick:?}");
     });
+}
+
+#[test]
+fn clients_that_say_nothing_are_let_go() {
+    let server = Server::start();
+    let address = server.address;
+    let unfinished_body = format!(
+        "POST /api/echo HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+    );
+    let after_a_request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let silent = ["", "GET / HTTP/1.1\r\nHost: ", &after_a_request, &unfinished_body];
+    let patience = serve::HEADER_TIME + serve::BODY_TIME + Duration::from_secs(10);
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let clients = silent.map(|text| {
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(patience)).unwrap();
+                stream.write_all(text.as_bytes()).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).expect("the server closes the connection");
+                answer
+            })
+        });
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(answers[2].starts_with("HTTP/1.1 200"), "{answers:?}");
+    assert!(answers[3].starts_with("HTTP/1.1 408") && answers[3].contains("\"result\":false"), "{answers:?}");
+    assert_eq!(server.get("/").status, 200);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The packages the tests need, and installing them.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use anyhow::Context;
 
@@ -32,7 +32,14 @@ const PACKAGES: &[&str] = &[
     "chromium",
 ];
 
+/// What invoke-rc.d asks whether a service may be started (`policy-rc.d` of Debian's init-system-helpers).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Where the machine's own policy waits while ours is in its place.
+const OWN_POLICY: &str = "/usr/sbin/policy-rc.d.before-xtask";
+
+/// The line by which our policy is known again.
+const MARK: &str = "# Written by `cargo xtask` while it installs packages: no service is started.";
 
 /// Whether everything the tests need is on this machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +56,9 @@ pub(crate) fn provide() -> anyhow::Result<Packages> {
         println!("This is no Debian: the tests use what is here. They know {}.", PACKAGES.join(", "));
         return Ok(Packages::Incomplete);
     }
+    if is_root() {
+        Policy::machine().put_back().with_context(|| format!("{POLICY} is a left-over and stays"))?;
+    }
     let missing: Vec<&str> = PACKAGES.iter().copied().filter(|name| !installed(name)).collect();
     if missing.is_empty() {
         println!("All {} packages the tests need are installed.", PACKAGES.len());
@@ -63,7 +73,7 @@ pub(crate) fn provide() -> anyhow::Result<Packages> {
         return Ok(Packages::Incomplete);
     }
     println!("Installing {}", missing.join(" "));
-    let _policy = NoServices::declare()?;
+    let _policy = NoServices::declare(Policy::machine())?;
     apt(&["update"])?;
     apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())?;
     Ok(Packages::Complete)
@@ -87,35 +97,91 @@ fn is_root() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }
 
-/// While this lives, installing a package does not start its service (policy-rc.d of Debian's invoke-rc.d). What stood
-/// there before comes back afterwards.
-struct NoServices {
-    before: Option<(Vec<u8>, fs::Permissions)>,
+/// The policy of a machine.
+struct Policy {
+    path: PathBuf,
+    own: PathBuf,
 }
 
+impl Policy {
+    fn machine() -> Policy {
+        Policy { path: POLICY.into(), own: OWN_POLICY.into() }
+    }
+
+    /// Puts ours in place; what stood there is moved, so that even a killed program does not lose it.
+    fn forbid_services(&self) -> io::Result<()> {
+        self.put_back()?;
+        if self.path.exists() {
+            fs::rename(&self.path, &self.own)?;
+        }
+        fs::write(&self.path, format!("#!/bin/sh\n{MARK}\nexit 101\n"))?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o755))
+    }
+
+    /// Removes ours, also one that a killed program left behind, and moves the machine's own back.
+    fn put_back(&self) -> io::Result<()> {
+        if fs::read_to_string(&self.path).is_ok_and(|text| text.contains(MARK)) {
+            fs::remove_file(&self.path)?;
+        }
+        if self.own.exists() && !self.path.exists() {
+            fs::rename(&self.own, &self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// While this lives, installing a package does not start its service. What stood there before comes back afterwards;
+/// after Ctrl-C, at the next start.
+struct NoServices(Policy);
+
 impl NoServices {
-    fn declare() -> anyhow::Result<NoServices> {
-        let before = match fs::read(POLICY) {
-            Ok(text) => Some((text, fs::metadata(POLICY).context(POLICY)?.permissions())),
-            Err(_) => None,
-        };
-        let declared = NoServices { before };
-        fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("{POLICY} cannot be written"))?;
-        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).context(POLICY)?;
+    fn declare(policy: Policy) -> anyhow::Result<NoServices> {
+        let declared = NoServices(policy);
+        declared.0.forbid_services().with_context(|| format!("{} cannot be written", declared.0.path.display()))?;
         Ok(declared)
     }
 }
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        let restored = match &self.before {
-            Some((text, permissions)) => {
-                fs::write(POLICY, text).and_then(|()| fs::set_permissions(POLICY, permissions.clone()))
-            }
-            None => fs::remove_file(POLICY),
-        };
-        if let Err(error) = restored {
-            eprintln!("{POLICY} could not be put back as it was: {error}");
+        if let Err(error) = self.0.put_back() {
+            eprintln!("{} could not be put back as it was: {error}", self.0.path.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(directory: &Path) -> Policy {
+        Policy { path: directory.join("policy-rc.d"), own: directory.join("policy-rc.d.before") }
+    }
+
+    #[test]
+    fn what_stood_there_comes_back_even_after_a_kill() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = policy(directory.path()).path;
+        fs::write(&path, "the machine's own")?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
+        // A killed program drops nothing.
+        std::mem::forget(NoServices::declare(policy(directory.path())).expect("declared"));
+        assert!(fs::read_to_string(&path)?.ends_with("exit 101\n"));
+        let second = NoServices::declare(policy(directory.path())).expect("declared");
+        assert!(fs::read_to_string(&path)?.ends_with("exit 101\n"));
+        drop(second);
+        assert_eq!(fs::read_to_string(&path)?, "the machine's own");
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o711);
+        assert_eq!(fs::read_dir(directory.path())?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_left_over_of_ours_goes() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        std::mem::forget(NoServices::declare(policy(directory.path())).expect("declared"));
+        policy(directory.path()).put_back()?;
+        assert_eq!(fs::read_dir(directory.path())?.count(), 0);
+        Ok(())
     }
 }
