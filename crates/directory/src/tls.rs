@@ -361,6 +361,10 @@ fn refusal(settings: &ServerSettings, host: &str, certificate: &CertificateInfo,
         E::UnknownIssuer | E::BadSignature => format!(
             "its authority is not trusted. Paste the authority's certificate (PEM) into the settings. {pin} instead."
         ),
+        // The verifier has a name for this case but hands it over only as text.
+        E::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
+            "it signed itself and is marked as an authority's certificate, which a server may not use as its own. {pin}."
+        ),
         other => format!("{other}. {pin}."),
     }
 }
