@@ -220,6 +220,22 @@ fn clients_that_say_nothing_are_let_go() {
 }
 
 #[test]
+fn more_connections_wait_until_one_ends() {
+    let server = Server::start();
+    let mut silent: Vec<TcpStream> =
+        (0..serve::CONNECTIONS).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let mut waiting = TcpStream::connect(server.address).unwrap();
+    write!(waiting, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address).unwrap();
+    waiting.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(waiting.read(&mut [0]).is_err(), "all places are taken");
+    silent.pop();
+    waiting.set_read_timeout(Some(serve::HEADER_TIME / 2)).unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
 fn a_taken_port_is_a_clear_error() {
     let taken = serve::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = taken.local_addr().unwrap();
