@@ -363,7 +363,7 @@ fn refusal(settings: &ServerSettings, host: &str, certificate: &CertificateInfo,
         ),
         // The verifier has a name for this case but hands it over only as text.
         E::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
-            "it signed itself and is marked as an authority's certificate, which a server may not use as its own. {pin}."
+            "it is marked as an authority's certificate (CA:TRUE), which a server may not use as its own. {pin}."
         ),
         other => format!("{other}. {pin}."),
     }

@@ -33,6 +33,8 @@ pub(crate) enum Certificate {
     OtherHost,
     /// Over since long ago.
     Expired,
+    /// Marked as an authority's (CA:TRUE), as some appliances make it.
+    Authority,
 }
 
 /// A running slapd, ended by its drop.
@@ -88,7 +90,8 @@ fn make_certificates(directory: &Path, kind: Certificate) {
         Certificate::OtherHost => "subjectAltName=DNS:other.example.test\n",
         _ => "subjectAltName=DNS:localhost,IP:127.0.0.1\n",
     };
-    fs::write(directory.join("ext"), format!("{names}extendedKeyUsage=serverAuth\n")).expect("a file");
+    let authority = if kind == Certificate::Authority { "basicConstraints=critical,CA:TRUE\n" } else { "" };
+    fs::write(directory.join("ext"), format!("{names}{authority}extendedKeyUsage=serverAuth\n")).expect("a file");
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let authority = [
         &["req", "-x509"][..],

@@ -86,6 +86,12 @@ fn a_certificate_for_another_host_is_refused() {
 }
 
 #[test]
+fn a_certificate_of_an_authority_is_no_servers_certificate() {
+    let Some(slapd) = Slapd::start(&crowd(2), UNLIMITED, Certificate::Authority) else { return };
+    check_refused_and_pinned(&slapd, &slapd.settings(), "marked as an authority's certificate");
+}
+
+#[test]
 fn an_expired_certificate_is_refused() {
     let Some(slapd) = Slapd::start(&crowd(2), UNLIMITED, Certificate::Expired) else { return };
     check_refused_and_pinned(&slapd, &slapd.settings(), "has expired");
