@@ -9,7 +9,7 @@ use support::world::World;
 #[track_caller]
 fn check(plugin: &mut Plugin, action: &str, body: Value, status: i64, words: &str) {
     let answer = plugin.request(action, body.clone());
-    assert_eq!(i64::from(answer.status), status, "{action} {body}: {}", answer.body);
+    assert_eq!(answer.status, status, "{action} {body}: {}", answer.body);
     let told = format!("{} {}", answer.errors(), answer.information());
     assert!(told.contains(words), "{action} {body}: {words:?} is not in {}", answer.body);
 }
