@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use phonenumber::country::Id as Region;
 
+use crate::rules::check_mobile;
+
 /// Longest text that is looked at as a telephone number, in characters.
 const LONGEST: usize = 64;
 
@@ -83,7 +85,7 @@ fn international(text: &str) -> String {
 
 /// MikoPBX's rule for a mobile, without the `+`.
 fn fits_pbx(digits: &str) -> bool {
-    (2..=15).contains(&digits.len()) && !digits.starts_with('0')
+    check_mobile(digits).is_ok()
 }
 
 fn parse_region(region: &str) -> Option<Region> {

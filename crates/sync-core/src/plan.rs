@@ -251,8 +251,19 @@ impl PersonPlan {
     }
 
     fn conflict(&mut self, field: Option<Field>, side: Side, cause: &'static str, reason: String) {
+        self.conflicts.push(self.conflict_about(field, side, cause, reason));
+    }
+
+    /// A conflict of this person, with both sides' values of the field.
+    pub(crate) fn conflict_about(
+        &self,
+        field: Option<Field>,
+        side: Side,
+        cause: &'static str,
+        reason: String,
+    ) -> Conflict {
         let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
-        self.conflicts.push(Conflict {
+        Conflict {
             key: self.person.key.clone(),
             user_id: self.user_id,
             person: self.name(),
@@ -262,7 +273,7 @@ impl PersonPlan {
             reason,
             directory_value: value(&self.person.values),
             pbx_value: value(&self.before),
-        });
+        }
     }
 
     /// The person's name, from whichever side has one, else the DN.

@@ -8,7 +8,7 @@ use crate::journal::{ChangeRecord, Intent, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task, TaskOutcome};
 use crate::person::{Field, Values};
-use crate::plan::{Conflict, PersonPlan, Plan, Side};
+use crate::plan::{PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
 /// What an intent keeps besides its task: what to store once the task is known to be done.
@@ -190,16 +190,5 @@ fn note_refused(
     for &field in refused {
         outcome.changes.insert((Side::Pbx, field), Outcome::NotDone(reason.to_owned()));
     }
-    let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
-    outcome.conflicts.push(Conflict {
-        key: person.person.key.clone(),
-        user_id: person.user_id,
-        person: person.name(),
-        field,
-        side: Side::Pbx,
-        cause: "pbx-refused",
-        reason: reason.to_owned(),
-        directory_value: value(&person.person.values),
-        pbx_value: value(&person.before),
-    });
+    outcome.conflicts.push(person.conflict_about(field, Side::Pbx, "pbx-refused", reason.to_owned()));
 }

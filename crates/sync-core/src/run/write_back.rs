@@ -119,17 +119,12 @@ fn note_written(person: &PersonPlan, change: &Change, result: &WriteOutcome, out
     told
 }
 
+/// A value that did not get into the directory: shown are the two values of the change, as the directory spells them.
 fn conflict(person: &PersonPlan, change: &Change, cause: &'static str, reason: &str) -> Conflict {
     Conflict {
-        key: person.person.key.clone(),
-        user_id: person.user_id,
-        person: person.name(),
-        field: Some(change.field),
-        side: Side::Directory,
-        cause,
-        reason: reason.to_owned(),
         directory_value: change.old.clone(),
         pbx_value: change.new.clone(),
+        ..person.conflict_about(Some(change.field), Side::Directory, cause, reason.to_owned())
     }
 }
 
