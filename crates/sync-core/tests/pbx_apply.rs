@@ -5,7 +5,7 @@ mod pbx_support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use pbx_support::{Fixture, NOTHING, RecordingHost, create, differences, md5, photo, short, update};
+use pbx_support::{vault, Fixture, NOTHING, RecordingHost, create, differences, md5, photo, short, update};
 use secrecy::SecretString;
 use sync_core::pbx::{ModelEvent, Pbx, ReplacedValue, Task, TaskOutcome};
 use sync_core::person::Field::{self, Email, Mobile, Name, Number, Photo};
@@ -755,7 +755,7 @@ fn no_tasks_take_no_lock() {
     let fixture = Fixture::new();
     let host = RecordingHost::default();
     let mut pbx =
-        Pbx::open(&fixture.database(), &fixture.media(), &fixture.spool(), &fixture.replaced()).expect("opens");
+        Pbx::open(&fixture.database(), &fixture.media(), &fixture.spool(), &fixture.replaced(), vault()).expect("opens");
     assert_eq!(pbx.apply(&[], &host).expect("nothing"), []);
     assert_eq!(host.taken.get(), 0);
 }

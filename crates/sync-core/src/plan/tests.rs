@@ -5,6 +5,7 @@
 //! PBX holds now, or `-` for a person without a link. `!` before the key is a disabled account.
 
 use super::*;
+use crate::decision::Decision;
 use crate::limits::Limits;
 use crate::pbx::{EmailHolder, Holder};
 use crate::person::{DirectoryEntry, Employee};
@@ -28,7 +29,12 @@ struct World {
     directory: DirectorySnapshot,
     pbx: PbxSnapshot,
     links: Vec<Link>,
+    decisions: Vec<Decision>,
+    times: Times,
 }
+
+/// The time of every plan, Unix time in milliseconds.
+const NOW: i64 = 1_000_000_000;
 
 impl World {
     fn new(lines: &str) -> World {
@@ -46,9 +52,16 @@ impl World {
                 write_back: true,
                 ..Policy::default()
             },
-            directory: DirectorySnapshot { entries: Vec::new(), coverage: Coverage::Full, warnings: Vec::new() },
+            directory: DirectorySnapshot {
+                entries: Vec::new(),
+                coverage: Coverage::Full,
+                elsewhere: BTreeMap::new(),
+                warnings: Vec::new(),
+            },
             pbx: PbxSnapshot { extension_length: 3, ..PbxSnapshot::default() },
             links: Vec::new(),
+            decisions: Vec::new(),
+            times: Times::default(),
         };
         let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
         for (user_id, line) in (110..).zip(lines) {
@@ -88,6 +101,7 @@ impl World {
                 sip_uniqid: format!("SIP-{user_id}"),
                 directory: values(directory),
                 pbx: values(pbx),
+                based: Field::ALL.into(),
                 ..Link::default()
             });
         }
@@ -105,7 +119,7 @@ impl World {
             self.pbx.emails.entry(values[Field::Email].to_lowercase()).or_default().push(holder);
         }
         let sip_uniqid = format!("SIP-{user_id}");
-        self.pbx.employees.push(Employee { user_id, sip_uniqid, values, sip_disabled: false });
+        self.pbx.employees.push(Employee { user_id, sip_uniqid, values, ..Employee::default() });
     }
 
     fn plan(&self) -> Plan {
@@ -115,7 +129,11 @@ impl World {
             pbx: &self.pbx,
             links: &self.links,
             linked_elsewhere: &BTreeSet::new(),
+            active_elsewhere: &BTreeSet::new(),
             numbers_used: &BTreeSet::new(),
+            decisions: &Decisions::new(self.decisions.clone()),
+            times: &self.times,
+            now: NOW,
             phones: self.policy.phones("en-en"),
         })
     }
