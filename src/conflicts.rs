@@ -124,12 +124,7 @@ pub(crate) fn resolve(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
 }
 
 /// The employee to be linked: the one named, else the one the conflict is about; must exist and be nobody else's.
-fn employee_to_link(
-    plugin: &Plugin,
-    journal: &Journal,
-    record: &ConflictRecord,
-    body: &Value,
-) -> Result<i64, Failure> {
+fn employee_to_link(plugin: &Plugin, journal: &Journal, record: &ConflictRecord, body: &Value) -> Result<i64, Failure> {
     let refused = |text: String| Failure::fields(vec![("userId".into(), text)], Vec::new());
     let user_id = match (&body["userId"], record.conflict.user_id) {
         (Value::Null, Some(user_id)) => user_id,
@@ -140,7 +135,9 @@ fn employee_to_link(
     match employee {
         None => return Err(refused(format!("the PBX has no employee {user_id}"))),
         Some(employee) if employee.sip_uniqid.is_empty() => {
-            return Err(refused(format!("employee {user_id} has no SIP account: repair the employee on the PBX first")));
+            return Err(refused(format!(
+                "employee {user_id} has no SIP account: repair the employee on the PBX first"
+            )));
         }
         Some(_) => {}
     }

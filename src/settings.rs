@@ -674,6 +674,9 @@ mod tests {
         assert_eq!(errors(json!({"fieldDirections": {"shoe": "off"}})), ["fieldDirections"]);
         assert_eq!(errors(json!({"fieldDirections": {"name": "off"}})), ["fieldDirections"]);
         assert_eq!(errors(json!({"fieldConflicts": "ask"})), ["fieldConflicts"]);
-        assert_eq!(errors(json!({"stopLeaversAfter": 4000, "mostNewPeople": 0})), ["stopLeaversAfter", "mostNewPeople"]);
+        assert_eq!(
+            errors(json!({"stopLeaversAfter": 4000, "mostNewPeople": 0})),
+            ["stopLeaversAfter", "mostNewPeople"]
+        );
     }
 }

@@ -20,6 +20,8 @@ mod accounts;
 mod apply;
 mod bases;
 mod decided;
+#[cfg(test)]
+mod model;
 mod progress;
 mod read;
 mod recover;
