@@ -107,6 +107,7 @@ ALTER TABLE servers ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN queued INTEGER NOT NULL DEFAULT 0 CHECK (queued IN (0, 1));
 
 -- What happened to one employee, for explaining where the values came from.
+CREATE INDEX run_changes_by_entry ON run_changes (directory_key, field);
 CREATE INDEX run_changes_by_user ON run_changes (user_id, id);
 
 -- Both sides' values in the PBX's form: what a decision is made for. Of photos the MD5, of SIP secrets the fingerprint.

@@ -4,12 +4,14 @@
 //! The test process opens the PBX's database; it therefore never loads the library. The plugin always runs in a child.
 #![allow(dead_code, reason = "every test binary includes all of this module and uses its own part")]
 
+pub(crate) mod both_directions;
 pub(crate) mod build;
 pub(crate) mod directory;
 pub(crate) mod employee_check;
 pub(crate) mod first_sync;
 pub(crate) mod host;
 pub(crate) mod pbx;
+pub(crate) mod pbx_edit;
 pub(crate) mod people;
 pub(crate) mod proxy;
 pub(crate) mod servers;

@@ -60,6 +60,9 @@ pub struct Times {
     pub directory: BTreeMap<(DirectoryKey, Field), DirectoryTime>,
     /// The latest edit of an employee's value that the PBX reported, by `m_Users.id`.
     pub reported: BTreeMap<(i64, Field), i64>,
+    /// Values that synchronisations have replaced. Where the PBX holds one of them again and has not reported an edit,
+    /// its database was perhaps restored from an older copy.
+    pub replaced: BTreeMap<(DirectoryKey, Field), BTreeSet<String>>,
 }
 
 /// What is to be done, for everybody.
@@ -96,6 +99,16 @@ impl Plan {
             }
         }
         wanted
+    }
+
+    /// Values that go to the directory because the PBX's changed.
+    pub fn edits_of_pbx(&self) -> BTreeSet<(DirectoryKey, Field)> {
+        let linked = self.people.iter().filter(|person| person.link.is_some());
+        let of_person = linked.flat_map(|person| {
+            let changes = person.changes.iter().filter(|change| change.side == Side::Directory);
+            changes.map(|change| (person.person.key.clone(), change.field))
+        });
+        of_person.collect()
     }
 
     /// Gives everybody new a SIP secret, where secrets are kept in step: the directory is to hold the same one. `next`
@@ -308,9 +321,9 @@ impl PersonPlan {
         }
     }
 
-    /// The person's name, from whichever side has one, else the DN.
+    /// The person's name as it will be, from whichever side has one, else the DN.
     pub fn name(&self) -> String {
-        let names = [&self.person.values[Field::Name], &self.before[Field::Name], &self.person.dn];
+        let names = [&self.after[Field::Name], &self.person.values[Field::Name], &self.person.dn];
         names.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default()
     }
 

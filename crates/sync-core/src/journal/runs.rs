@@ -1,5 +1,6 @@
 //! Runs: what was done, how far it has got, and what it replaced.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -7,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Journal, JournalError};
-use crate::person::DirectoryKey;
+use crate::person::{DirectoryKey, Field};
 
 /// How many runs of each server are kept however old they are.
 pub const RUNS_KEPT: u32 = 20;
@@ -250,6 +251,28 @@ impl Journal {
             let mut statement = tx.prepare_cached(query)?;
             let rows = statement.query_map(params![user_id, limit], change_from_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The values that runs of a server have replaced in these fields of these entries, on either side.
+    pub fn replaced_values(
+        &self,
+        server_id: i64,
+        wanted: &BTreeSet<(DirectoryKey, Field)>,
+    ) -> Result<BTreeMap<(DirectoryKey, Field), BTreeSet<String>>, JournalError> {
+        let query = "SELECT DISTINCT old FROM run_changes JOIN runs ON runs.id = run_id
+                     WHERE directory_key = ?1 AND field = ?2 AND server_id = ?3";
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(query)?;
+            let mut found = BTreeMap::new();
+            for (key, field) in wanted {
+                let rows = statement.query_map(params![key.0, field.name(), server_id], |row| row.get(0))?;
+                let values: BTreeSet<String> = rows.collect::<rusqlite::Result<_>>()?;
+                if !values.is_empty() {
+                    found.insert((key.clone(), *field), values);
+                }
+            }
+            Ok(found)
         })
     }
 

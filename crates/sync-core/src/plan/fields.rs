@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Action, Inputs, PersonPlan, Side, Why, wait};
 use crate::decision::Choice;
 use crate::merge::{Merged, Sides, first, merge};
-use crate::normalise::{NumberWish, Rules, respell_number};
+use crate::normalise::{NumberWish, Rules, respell_number, same};
 use crate::person::{Field, Note};
 use crate::policy::{BothChanged, Direction};
 use crate::recency::{Looks, in_directory, newer, on_pbx};
@@ -116,6 +116,10 @@ fn verdict(plan: &PersonPlan, field: Field, inputs: Inputs<'_>) -> Verdict {
         Merged::FromDirectory => {
             Verdict::Note("the directory has another value; this field goes from the PBX to the directory only")
         }
+        Merged::FromPbx if is_restored(plan, field, inputs) => Verdict::Ask(
+            "the PBX holds again a value that a synchronisation had replaced, and reported no edit, as after a restored \
+             backup; neither value is overwritten",
+        ),
         Merged::FromPbx if direction.reaches_directory() => Verdict::ToDirectory(why_from_pbx(plan, field)),
         Merged::FromPbx => {
             Verdict::Note("the PBX has another value; this field goes from the directory to the PBX only")
@@ -172,6 +176,15 @@ fn both_changed(plan: &PersonPlan, field: Field, now: Sides<'_>, inputs: Inputs<
             ),
         },
     }
+}
+
+/// Whether the PBX's value is an older one that came back without anybody having edited it, as far as is known.
+fn is_restored(plan: &PersonPlan, field: Field, inputs: Inputs<'_>) -> bool {
+    let Some(link) = &plan.link else { return false };
+    let key = (plan.person.key.clone(), field);
+    let replaced = inputs.times.replaced.get(&key).into_iter().flatten();
+    let reported = inputs.times.reported.get(&(link.user_id, field)).is_some_and(|at| *at >= inputs.times.compared);
+    !reported && replaced.into_iter().any(|old| same(field, old, &plan.before[field], &inputs.phones))
 }
 
 fn newer_side(plan: &PersonPlan, field: Field, now: Sides<'_>, inputs: Inputs<'_>) -> Option<Side> {

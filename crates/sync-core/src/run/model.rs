@@ -144,7 +144,8 @@ impl World {
 
     fn directory(&self) -> DirectorySnapshot {
         let entries = self.entries.iter().filter(|(_, entry)| !entry.gone).map(|(key, entry)| {
-            let given = Field::ALL.into_iter().filter(|field| *field != Field::Photo && !entry.values[*field].is_empty());
+            let given =
+                Field::ALL.into_iter().filter(|field| *field != Field::Photo && !entry.values[*field].is_empty());
             let photo = &entry.values[Field::Photo];
             DirectoryEntry {
                 key: DirectoryKey(key.clone()),
@@ -180,8 +181,7 @@ impl World {
 
     fn times(&self) -> Times {
         let mut times = Times { compared: self.compared, ..Times::default() };
-        let users: BTreeMap<&str, i64> =
-            self.links.iter().map(|link| (link.key.as_str(), link.user_id)).collect();
+        let users: BTreeMap<&str, i64> = self.links.iter().map(|link| (link.key.as_str(), link.user_id)).collect();
         for ((key, field, side), &time) in &self.edited {
             match (self.clocks, side) {
                 (Clocks::Silent, _) => {}
@@ -190,11 +190,14 @@ impl World {
                     times.directory.insert(about, DirectoryTime::Attribute(time));
                 }
                 (Clocks::Entry, Side::Directory) => {
-                    let of_entry = self.edited.iter().filter(|((of, _, side), _)| of == key && *side == Side::Directory);
+                    let of_entry =
+                        self.edited.iter().filter(|((of, _, side), _)| of == key && *side == Side::Directory);
                     let last = of_entry.map(|(_, time)| *time).max().unwrap_or(time);
                     times.directory.insert((DirectoryKey(key.clone()), *field), DirectoryTime::Entry(last));
                 }
-                (_, Side::Pbx) => drop(users.get(key.as_str()).map(|user| times.reported.insert((*user, *field), time))),
+                (_, Side::Pbx) => {
+                    drop(users.get(key.as_str()).map(|user| times.reported.insert((*user, *field), time)))
+                }
             }
         }
         times
@@ -283,7 +286,10 @@ impl World {
         if lost == base || never_lost {
             return Ok(());
         }
-        prop_assert!(other != other_base, "{key} {field:?}: {lost:?} of {side:?} was edited and the other side was not");
+        prop_assert!(
+            other != other_base,
+            "{key} {field:?}: {lost:?} of {side:?} was edited and the other side was not"
+        );
         let rule = self.policy.rule(field);
         let winner = if side == Side::Directory { Side::Pbx } else { Side::Directory };
         if rule.both_changed == BothChanged::Newest && rule.direction == Direction::TwoWay {

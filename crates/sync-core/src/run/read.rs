@@ -121,12 +121,18 @@ fn plan(
         })
     };
     let plan = made(&times);
-    let undecided = plan.undecided_edits(policy);
-    if undecided.is_empty() {
+    let (undecided, edits) = (plan.undecided_edits(policy), plan.edits_of_pbx());
+    if undecided.is_empty() && edits.is_empty() {
         return Ok(plan);
     }
-    debug!("{} people have fields edited on both sides: the times of the edits are asked for", undecided.len());
-    times.directory = session.directory.edit_times(&undecided).map_err(cancelled)?;
+    times.replaced = session.journal.replaced_values(policy.server_id, &edits)?;
+    if undecided.is_empty() && times.replaced.is_empty() {
+        return Ok(plan);
+    }
     times.reported = reports::reported(&session.journal.edits_since(times.compared)?, &pbx.employees);
+    if !undecided.is_empty() {
+        debug!("{} people have fields edited on both sides: the times of the edits are asked for", undecided.len());
+        times.directory = session.directory.edit_times(&undecided).map_err(cancelled)?;
+    }
     Ok(made(&times))
 }
