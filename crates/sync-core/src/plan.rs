@@ -63,6 +63,8 @@ pub struct Times {
     /// Values that synchronisations have replaced. Where the PBX holds one of them again and has not reported an edit,
     /// its database was perhaps restored from an older copy.
     pub replaced: BTreeMap<(DirectoryKey, Field), BTreeSet<String>>,
+    /// The PBX has given fewer record ids than at the last run: its database is an older copy.
+    pub went_back: bool,
 }
 
 /// What is to be done, for everybody.

@@ -37,8 +37,19 @@ pub(super) fn read(
         language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
         outgoing: outgoing(connection, schema)?,
         uses: uses(connection, schema, &extensions)?,
+        ids_given: ids_given(connection)?,
         warnings,
     })
+}
+
+/// SQLite keeps the largest id ever given of each table with AUTOINCREMENT, as all of MikoPBX's are.
+pub(super) fn ids_given(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT coalesce(sum(seq), 0) FROM sqlite_sequence WHERE name IN ('m_Users', 'm_Extensions', 'm_Sip')";
+    match connection.query_row(sql, [], |row| row.get(0)) {
+        // A copy made by other means may have no such table.
+        Err(rusqlite::Error::SqliteFailure(..)) => Ok(0),
+        found => found,
+    }
 }
 
 fn holders(extensions: &[Extension], warnings: &mut Vec<String>) -> BTreeMap<String, Holder> {
