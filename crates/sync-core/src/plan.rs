@@ -146,7 +146,7 @@ pub struct PersonPlan {
     /// The employee's SIP account is switched off.
     pub sip_disabled: bool,
     /// The link of another entry that this one takes the place of.
-    pub instead_of: Option<i64>,
+    pub instead_of: Option<Link>,
     /// The PBX's values now.
     pub before: Values,
     /// The PBX's values afterwards.
@@ -481,7 +481,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         Match::Appointed { employee, instead_of } => {
             employ(&mut plan, employee);
             plan.action = Action::Adopt(By::Administrator);
-            plan.instead_of = instead_of.map(|at| inputs.links[at].id);
+            plan.instead_of = instead_of.map(|at| inputs.links[at].clone());
         }
         Match::Excluded { link } => {
             plan.link = link.map(|at| inputs.links[at].clone());
