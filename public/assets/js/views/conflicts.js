@@ -8,7 +8,7 @@ import { confirmAndDo, emptyState, errorMessage, loading } from '../messages.js'
 import { serverTitle } from '../status.js';
 import { dataTable } from '../table.js';
 import { startSync } from './card.js';
-import { CHOICES, decisionPart } from './decide.js';
+import { CHOICES, decisionPart, isDecided } from './decide.js';
 import { decisionsSection } from './decisions.js';
 import { personLink } from './people.js';
 
@@ -51,7 +51,7 @@ export function showConflicts(app, place, signal) {
         named ? h('h2', { class: 'ui header' }, val(serverTitle(server)))
           : h('span', { class: 'ls-summary' }, t('conflicts.count', { count: rows.length })),
         all),
-      decidedNote(server, rows.filter((row) => row.decision).length),
+      decidedNote(server, rows.filter(isDecided).length),
       dataTable({
         caption: t('conflicts.title'),
         rows: sorted,
@@ -134,7 +134,7 @@ function valuesCell(row) {
 /** Whether `decision` is the one that a conflict's row shows. */
 function answers(decision, row) {
   return String(decision.serverId) === String(row.serverId) && decision.directoryId === row.directoryId
-    && decision.choice === row.decision && (!decision.field || decision.field === row.field);
+    && isDecided(row) && decision.choice === row.decision && (!decision.field || decision.field === row.field);
 }
 
 /** Asks `action` for every server and answers `{ server, rows }` for each, in the servers' order. */

@@ -26,13 +26,21 @@ export function decisionPart(app, row, decision, onChange) {
       fill(problem, errorMessage(error, { title: t('decide.failed') }));
     }
   });
-  if (row.decision) return h('div', { class: 'ls-decide' }, decided(app, row, decision, doIt), problem);
+  if (isDecided(row)) return h('div', { class: 'ls-decide' }, decided(app, row, decision, doIt), problem);
   const choices = app.can('resolve-conflict') ? inOrder(row.choices || []) : [];
   if (choices.length === 0) return null;
   return h('div', { class: 'ls-decide' },
     h('div', { class: 'ls-actions', role: 'group', 'aria-label': t('decide.of', { name: row.person || '' }) },
       choices.map((choice) => choiceButton(app, row, choice, doIt, onChange))),
     problem);
+}
+
+/**
+ * Whether the next run carries out what was decided about `row`. To ignore a conflict is done at once: one that is
+ * shown all the same differs from the one that was ignored.
+ */
+export function isDecided(row) {
+  return Boolean(row.decision) && row.decision !== 'ignore';
 }
 
 function inOrder(choices) {
@@ -82,7 +90,7 @@ async function askEmployee(app, row, onChange) {
   const inputId = uniqueId('employee');
   const hintId = uniqueId('hint');
   const input = h('input', {
-    id: inputId, type: 'text', inputmode: 'numeric', autocomplete: 'off', autofocus: true, 'aria-describedby': hintId, value: row.userId ? String(row.userId) : '',
+    id: inputId, type: 'text', inputmode: 'numeric', autocomplete: 'off', autofocus: true, dataset: { field: 'userId' }, 'aria-describedby': hintId, value: row.userId ? String(row.userId) : '',
   });
   const who = app.can('explain-person') && whoIsIt(input);
   const linked = await confirmAndDo({
