@@ -5,6 +5,7 @@ import { fill, h, val } from '../dom.js';
 import { fieldName, moment } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { confirmAndDo } from '../messages.js';
+import { isRunning } from '../status.js';
 import { startApproval } from './card.js';
 
 /** A banner for the card of the server `id`. Answers the element and `update(server)`. */
@@ -14,18 +15,21 @@ export function heldBanner(app, id) {
 
   function update(server) {
     const { heldRun } = server;
-    const now = JSON.stringify(heldRun || null);
+    const running = isRunning(server);
+    const now = JSON.stringify([heldRun, running]);
     if (now === shown) return;
     shown = now;
     element.hidden = !heldRun;
-    fill(element, heldRun && banner(app, id, heldRun));
+    fill(element, heldRun && banner(app, id, heldRun, running));
   }
   return { element, update };
 }
 
-function banner(app, id, heldRun) {
+/** While a run is under way what is held may change, so only what that run leaves can be approved. */
+function banner(app, id, heldRun, running) {
   const approve = app.can('approve-held-run') && h('button', {
-    type: 'button', class: 'ui primary button', on: { click: () => askApproval(app, id, heldRun) },
+    type: 'button', class: running ? 'ui button disabled' : 'ui primary button', 'aria-disabled': running && 'true',
+    on: { click: () => !running && askApproval(app, id, heldRun) },
   }, t('held.approve'));
   const reject = app.can('reject-held-run') && h('button', {
     type: 'button', class: 'ui button', on: { click: () => askRejection(app, heldRun) },
