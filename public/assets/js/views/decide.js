@@ -90,7 +90,8 @@ async function askEmployee(app, row, onChange) {
   const inputId = uniqueId('employee');
   const hintId = uniqueId('hint');
   const input = h('input', {
-    id: inputId, type: 'text', inputmode: 'numeric', autocomplete: 'off', autofocus: true, dataset: { field: 'userId' }, 'aria-describedby': hintId, value: row.userId ? String(row.userId) : '',
+    id: inputId, type: 'text', inputmode: 'numeric', autocomplete: 'off', autofocus: true, dataset: { field: 'userId' },
+    'aria-describedby': hintId, value: row.userId ? String(row.userId) : '',
   });
   const who = app.can('explain-person') && whoIsIt(input);
   const linked = await confirmAndDo({

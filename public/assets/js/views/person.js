@@ -21,8 +21,10 @@ export function showPerson(app, place, signal, userId) {
       const { data } = await call('explain-person', { userId });
       if (signal.aborted) return;
       fill(heading, val(data.name || t('person.title')));
-      fill(body, facts(data), data.servers.map((server) => serverPart(app, server)), conflictsPart(data.conflicts), changesPart(app, data.changes));
-      if (data.servers.length === 0) body.append(emptyState(t('person.notLinkedTitle'), t('person.notLinkedText')));
+      fill(body, facts(data),
+        data.servers.length > 0 ? data.servers.map((server) => serverPart(app, server))
+          : emptyState(t('person.notLinkedTitle'), t('person.notLinkedText')),
+        conflictsPart(data.conflicts), changesPart(app, data.changes));
     } catch (error) {
       if (!signal.aborted) fill(body, errorMessage(error, { retry: load }));
     }
@@ -30,7 +32,8 @@ export function showPerson(app, place, signal, userId) {
 }
 
 function facts(person) {
-  const fact = (label, ...content) => h('div', { class: 'ls-fact' }, h('dt', {}, label), h('dd', {}, h('div', { class: 'ls-fact-main' }, content)));
+  const fact = (label, content) => h('div', { class: 'ls-fact' }, h('dt', {}, label),
+    h('dd', {}, h('div', { class: 'ls-fact-main' }, content)));
   return h('div', { class: 'ui segment ls-card' }, h('dl', { class: 'ls-facts ls-facts-even' },
     ['number', 'mobile', 'email'].map((field) => fact(fieldName(field), fieldValue(field, person[field]))),
     fact(t('leavers.account'), person.accountOff ? badge('warn', t('leavers.accountOff')) : badge('good', t('leavers.accountOn')))));
