@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "every test binary includes all of this module and uses its own part")]
 
 pub(crate) mod both_directions;
+pub(crate) mod browser;
 pub(crate) mod build;
 pub(crate) mod directory;
 pub(crate) mod employee_check;

@@ -96,7 +96,8 @@ pub(super) fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<
         .filter_map(|plan| Some((plan.link.clone()?, plan.person.account.into())))
         .map(|(link, state)| Departure { link, state, elsewhere: String::new(), held: false })
         .collect();
-    let replaced: BTreeSet<i64> = plans.iter().filter_map(|plan| plan.instead_of.as_ref()).map(|link| link.id).collect();
+    let replaced: BTreeSet<i64> =
+        plans.iter().filter_map(|plan| plan.instead_of.as_ref()).map(|link| link.id).collect();
     // An answer of nobody at all is never taken for everybody having left.
     if inputs.directory.coverage == Coverage::Full && !inputs.directory.entries.is_empty() {
         let links = absent.iter().map(|&at| &inputs.links[at]).filter(|link| !replaced.contains(&link.id));
@@ -127,7 +128,10 @@ pub(super) fn accounts(plans: &[PersonPlan], departures: &[Departure], inputs: I
         let link = departure.link_after(inputs.now);
         let Some(employee) = of(&link) else { continue };
         if let Some(step) = due(&link, employee, inputs) {
-            let why = format!("{}, seen on {} days since", departure.reason(), link.days_gone);
+            let why = match link.days_gone {
+                0 => departure.reason(),
+                days => format!("{}, seen on {days} days since", departure.reason()),
+            };
             accounts.push(AccountPlan { link, employee: employee.clone(), step, why, instead_of: None });
         }
     }
