@@ -9,7 +9,7 @@ use crate::link::{Link, LinkState};
 use crate::matching::{Candidates, Match, match_people};
 use crate::normalise::{Person, Rules};
 use crate::pbx::{Holder, PbxSnapshot};
-use crate::person::{AccountState, DirectoryKey, Field, Note, Photo, Values};
+use crate::person::{AccountState, DirectoryKey, EmployeeRows, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
 use crate::policy::{BothChanged, Direction, Policy};
 use crate::recency::DirectoryTime;
@@ -145,6 +145,8 @@ pub struct PersonPlan {
     pub sip_uniqid: String,
     /// The employee's SIP account is switched off.
     pub sip_disabled: bool,
+    /// Where the employee's values stand on the PBX.
+    pub rows: EmployeeRows,
     /// The link of another entry that this one takes the place of.
     pub instead_of: Option<Link>,
     /// The PBX's values now.
@@ -451,6 +453,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         user_id: None,
         sip_uniqid: String::new(),
         sip_disabled: false,
+        rows: EmployeeRows::default(),
         instead_of: None,
         before: Values::default(),
         after: Values::default(),
@@ -463,6 +466,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         plan.user_id = Some(employee.user_id);
         plan.sip_uniqid = employee.sip_uniqid.clone();
         plan.sip_disabled = employee.sip_disabled;
+        plan.rows = employee.rows;
         plan.before = employee.values.clone();
         plan.after = employee.values.clone();
     };

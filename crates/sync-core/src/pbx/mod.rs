@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::person::{Employee, Field, Note, Values};
+use crate::person::{Employee, EmployeeRows, Field, Note, Values};
 use crate::statements::Statements;
 use crate::vault::Vault;
 
@@ -306,6 +306,9 @@ pub struct UpdateTask {
     /// The SIP secret wanted, where it changes; never stored in an intent.
     #[serde(skip)]
     pub secret: SecretString,
+    /// The employee's rows as they were: those that go have to be announced also when the program ends right after COMMIT.
+    #[serde(default)]
+    pub rows: EmployeeRows,
 }
 
 /// A SIP account that is switched off or on again.
