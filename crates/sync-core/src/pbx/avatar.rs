@@ -172,11 +172,10 @@ impl Drop for Stage {
 pub(super) fn stage(places: &Places, tasks: &[Task]) -> Stage {
     let wanted: Vec<Option<&str>> = tasks.iter().map(wanted_photo).collect();
     let staged = wanted.into_iter().zip(tasks).enumerate().map(|(index, (wanted, task))| {
-        match (wanted, task) {
-            (Some(_), Task::Update(UpdateTask { user_id, .. }) | Task::Delete(DeleteTask { user_id, .. })) => {
-                keep_ahead(places, *user_id);
-            }
-            _ => {}
+        if let (Some(_), Task::Update(UpdateTask { user_id, .. }) | Task::Delete(DeleteTask { user_id, .. })) =
+            (wanted, task)
+        {
+            keep_ahead(places, *user_id);
         }
         match wanted {
             None => Staged::Unchanged,

@@ -23,6 +23,10 @@ enum Verdict {
     Note(&'static str),
 }
 
+/// Why a value of the PBX is not taken for an edit.
+const RESTORED: &str = "the PBX holds again a value that a synchronisation had replaced, and reported no edit, as after a \
+    restored backup; neither value is overwritten";
+
 /// Decides every field.
 pub(super) fn decide(plan: &mut PersonPlan, inputs: Inputs<'_>, unknown: &BTreeSet<Field>, rules: &Rules<'_>) {
     match plan.action {
@@ -116,10 +120,7 @@ fn verdict(plan: &PersonPlan, field: Field, inputs: Inputs<'_>) -> Verdict {
         Merged::FromDirectory => {
             Verdict::Note("the directory has another value; this field goes from the PBX to the directory only")
         }
-        Merged::FromPbx if is_restored(plan, field, inputs) => Verdict::Ask(
-            "the PBX holds again a value that a synchronisation had replaced, and reported no edit, as after a restored \
-             backup; neither value is overwritten",
-        ),
+        Merged::FromPbx if is_restored(plan, field, inputs) => Verdict::Ask(RESTORED),
         Merged::FromPbx if direction.reaches_directory() => Verdict::ToDirectory(why_from_pbx(plan, field)),
         Merged::FromPbx => {
             Verdict::Note("the PBX has another value; this field goes from the directory to the PBX only")
@@ -162,6 +163,9 @@ fn both_changed(plan: &PersonPlan, field: Field, now: Sides<'_>, inputs: Inputs<
     match (rule.direction, rule.both_changed) {
         (Direction::Directory, _) | (Direction::TwoWay, BothChanged::Directory) => {
             Verdict::ToPbx(Why::DirectoryPreferred)
+        }
+        (Direction::Pbx, _) | (Direction::TwoWay, BothChanged::Pbx) if is_restored(plan, field, inputs) => {
+            Verdict::Ask(RESTORED)
         }
         (Direction::Pbx, _) | (Direction::TwoWay, BothChanged::Pbx) => Verdict::ToDirectory(Why::PbxPreferred),
         (_, BothChanged::Ask) => {

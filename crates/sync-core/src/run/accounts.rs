@@ -95,7 +95,8 @@ impl Run<'_, '_> {
             changes: vec![(None, old.to_owned(), new.to_owned(), account.why.clone())],
             person: account.employee.values[crate::person::Field::Name].clone(),
             fingerprint: self.job.policy.fingerprint.clone(),
-            base: (link.directory.clone(), link.pbx.clone(), link.based.clone()),
+            base: (link.directory.clone(), link.pbx.clone()),
+            based: link.based.clone(),
             unlinks: (account.step == AccountStep::Delete).then_some(link.id).or(account.instead_of),
             link,
         }

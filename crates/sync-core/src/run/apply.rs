@@ -27,9 +27,11 @@ pub(super) struct AfterTask {
     pub(super) person: String,
     /// Fingerprint of the settings the run began with.
     pub(super) fingerprint: String,
-    /// The directory's side of the base before, the PBX's, and the fields that had one.
+    /// The directory's side of the base before, and the PBX's.
+    pub(super) base: (Values, Values),
+    /// The fields that had a base.
     #[serde(default)]
-    pub(super) base: (Values, Values, BTreeSet<Field>),
+    pub(super) based: BTreeSet<Field>,
     /// The link that goes: another entry's whose place is taken, or that of an employee who is deleted.
     #[serde(default)]
     pub(super) unlinks: Option<i64>,
@@ -40,7 +42,7 @@ impl AfterTask {
     pub(super) fn keep_base(&mut self, field: Field) {
         self.link.directory[field] = self.base.0[field].clone();
         self.link.pbx[field] = self.base.1[field].clone();
-        if !self.base.2.contains(&field) {
+        if !self.based.contains(&field) {
             self.link.based.remove(&field);
         }
         if field == Field::Photo {
@@ -170,13 +172,14 @@ impl Run<'_, '_> {
         let changes = pbx_changes
             .map(|change| (Some(change.field), change.old.clone(), change.new.clone(), change.why.text().to_owned()))
             .collect();
-        let base = person.link.as_ref().map(|link| (link.directory.clone(), link.pbx.clone(), link.based.clone()));
+        let before = person.link.as_ref();
         AfterTask {
             link,
             changes,
             person: person.name(),
             fingerprint: self.job.policy.fingerprint.clone(),
-            base: base.unwrap_or_default(),
+            base: before.map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default(),
+            based: before.map(|link| link.based.clone()).unwrap_or_default(),
             unlinks: person.instead_of.as_ref().map(|link| link.id),
         }
     }

@@ -86,7 +86,7 @@ fn find_elsewhere(
     if missing.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(session.directory.find(&missing, session.host.now()).map_err(cancelled)?)
+    session.directory.find(&missing, session.host.now()).map_err(cancelled)
 }
 
 /// Makes the plan; where it depends on the times of edits, they are asked for and it is made again.
