@@ -217,7 +217,7 @@ fn a_person_is_linked_from_the_page() {
     browser.press("Link with an employee…");
     browser.wait_for("Which employee is Collins Melanie?");
     browser.set("userId", "99999");
-    browser.wait_for("the PBX has no employee 99999");
+    browser.wait_for("the PBX has no employee with the id 99999");
     browser.set("userId", &employee.user_id.to_string());
     browser.wait_for(&format!("This is Collins Melanie, {}.", employee.number));
     browser.press("Link");

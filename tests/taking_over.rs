@@ -65,7 +65,7 @@ fn servers_links_and_conflicts_are_taken_over_once() {
     let mut plugin = world.installation.start();
     let installed = plugin.install();
     assert_eq!(installed.data()["takenOver"][0]["links"], json!(2), "{}", installed.body);
-    assert!(installed.information().contains("not encrypted"), "shown as unsafe: {}", installed.information());
+    assert!(installed.information().contains("not encrypted"), "told that it is not safe: {}", installed.information());
     assert_eq!(plugin.install().data()["takenOver"], json!([]), "once");
     for file in fs::read_dir(world.installation.module.join("db")).expect("the files") {
         let bytes = fs::read(file.expect("a file").path()).expect("a file");

@@ -339,8 +339,9 @@ impl Story<'_> {
             assert_eq!(md5_hex(&self.world.pbx().photo(user)), md5_hex(&png));
         }
         self.directory.set_bytes(&login, attribute, &mine("three"));
-        self.sync_and_settle();
-        assert_eq!(self.world.pbx().photo(user), mine("three"));
+        let answer = self.sync_and_settle();
+        let told = row(answer.list(), &self.people[9].name);
+        assert_eq!(md5_hex(&self.world.pbx().photo(user)), md5_hex(&mine("three")), "{told} {} {}", answer.information(), md5_hex(&self.directory.bytes(&login, attribute)));
         self.world.pbx().set_photo(user, b"");
         self.sync_and_settle();
         assert_eq!(self.directory.bytes(&login, attribute), b"");
