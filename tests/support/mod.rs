@@ -9,6 +9,7 @@ pub(crate) mod directory;
 pub(crate) mod employee_check;
 pub(crate) mod first_sync;
 pub(crate) mod host;
+pub(crate) mod inside;
 pub(crate) mod pbx;
 pub(crate) mod people;
 pub(crate) mod proxy;

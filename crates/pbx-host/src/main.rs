@@ -2,7 +2,7 @@
 
 mod cli;
 mod commands;
-mod interrupt;
+mod inside;
 mod settings;
 mod story;
 mod tables;
