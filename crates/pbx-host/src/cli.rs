@@ -230,7 +230,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct PbxArgs {
     /// MikoPBX's settings: its paths and the addresses of its services
-    #[arg(long, value_name = "FILE", default_value = SETTINGS_FILE)]
+    #[arg(long, value_name = "FILE", env = "LDAP_SYNC_PBX_SETTINGS", default_value = SETTINGS_FILE)]
     pub(crate) pbx_settings: PathBuf,
     /// Port of MikoPBX's web server on this machine, whose event bus is told of progress
     #[arg(long, value_name = "PORT")]

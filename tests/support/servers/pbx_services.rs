@@ -89,6 +89,17 @@ impl PbxServices {
         jobs
     }
 
+    /// How many jobs wait in a tube.
+    pub(crate) fn waiting(&self, tube: &str) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.queue_port)).expect("beanstalkd answers");
+        stream.write_all(format!("stats-tube {tube}\r\nquit\r\n").as_bytes()).expect("beanstalkd answers");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("beanstalkd answers");
+        // A tube that nobody uses and that is empty does not exist.
+        let ready = answer.lines().find_map(|line| line.strip_prefix("current-jobs-ready: "));
+        ready.map_or(0, |count| count.parse().expect("a number"))
+    }
+
     /// Asks Redis; an absent value is an empty text.
     pub(crate) fn redis(&self, database: u8, command: &[&str]) -> String {
         let mut client = Command::new("redis-cli");
