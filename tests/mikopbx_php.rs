@@ -264,7 +264,7 @@ fn an_upgrade_keeps_the_settings_and_an_uninstall_removes_everything() {
 }
 
 #[test]
-fn an_uninstall_waits_for_a_run_and_a_broken_module_can_be_removed() {
+fn a_broken_module_says_what_is_broken_and_can_be_removed() {
     let Some(scene) = Scene::make() else { return };
     scene.php.install();
     fs::write(scene.php.module().join("bin/libmodule_ldap_sync.so"), "no library").expect("the library");

@@ -15,7 +15,7 @@ use support::people::{Someone, crowd};
 use support::servers::pbx_services::{self, PbxServices};
 use support::servers::slapd::{self, Slapd};
 use support::world::World;
-use support::{pause, run, wait_until};
+use support::{pause, run, run_unchecked, wait_until};
 
 /// The tube of MikoPBX's worker, and ours.
 const EVENTS: &str = "MikoPBX-Core-Workers-WorkerModelsEvents";
@@ -266,6 +266,35 @@ fn a_call_that_takes_too_long_ends_with_an_answer_and_leaves_no_mutex() {
     assert_eq!(answer.status, CANCELLED);
     assert!(answer.errors().contains("start-sync"), "the answer says what to do: {}", answer.body);
     assert_eq!(scene.services.redis(1, &["get", MUTEX]), "");
+}
+
+#[test]
+fn a_run_that_takes_too_long_stops_in_order_and_keeps_what_it_did() {
+    let Some(scene) = Scene::make(&crowd(4000)) else { return };
+    let answer = scene.inside.call_within(&scene.sync_call(), 2);
+    assert_eq!(answer.status, CANCELLED, "{}", answer.errors());
+    assert!(answer.errors().contains("start-sync"), "the answer says what to do: {}", answer.errors());
+    assert_eq!(scene.services.redis(1, &["get", MUTEX]), "");
+    let made = scene.world.pbx().employees().len() - 3;
+    println!("{made} of 4000 people were made within 2 s");
+    let announced: BTreeSet<RecordEvent> = scene.services.jobs(EVENTS).iter().map(event).collect();
+    assert!(announced.is_superset(&scene.expected()), "what was done is announced");
+    scene.world.assert_rows_are_mikopbx(112);
+}
+
+#[test]
+fn an_uninstall_waits_for_the_run_that_is_ending() {
+    let Some(scene) = Scene::make(&crowd(3)) else { return };
+    // Somebody else's save keeps the run waiting for the mutex.
+    scene.services.redis(1, &["set", MUTEX, "the PBX's own save", "PX", "3000"]);
+    let mut run = scene.inside.begin(&scene.sync_call());
+    let lock = scene.world.installation.module.join("db/run.lock");
+    let taken = || !run_unchecked(Command::new("flock").arg("-n").arg(&lock).arg("true"), "").status.success();
+    assert!(wait_until(Duration::from_secs(10), || lock.exists() && taken()), "{}", scene.inside.log());
+    let start = Instant::now();
+    scene.inside.call(&json!({"hook": "uninstall", "keep": true})).data();
+    println!("the uninstall waited {} ms for the run", start.elapsed().as_millis());
+    assert!(run.wait().expect("a started child").success());
 }
 
 #[test]

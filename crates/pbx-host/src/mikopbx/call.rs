@@ -7,9 +7,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use plugin_abi::status::ldap_sync_status::LDAP_SYNC_CANCELLED;
+use plugin_abi::status::ldap_sync_status::{LDAP_SYNC_BUSY, LDAP_SYNC_CANCELLED};
 use serde_json::{Value, json};
 
 use super::config::PbxConfig;
@@ -27,6 +27,9 @@ const LARGEST_CALL: u64 = 4 * 1024 * 1024;
 /// How long a run may take to stop after it was cancelled.
 const GRACE: Duration = Duration::from_secs(4);
 
+/// How long to wait between two attempts of an uninstall.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+
 /// The action after which the worker makes its tick at once.
 const START: &str = "start-sync";
 
@@ -42,12 +45,12 @@ pub fn run(
 ) -> io::Result<()> {
     let mut line = String::new();
     input.take(LARGEST_CALL).read_to_string(&mut line)?;
-    let answers = make(Arc::clone(&module), line.clone())?;
+    let answers = make(Arc::clone(&module), line.clone(), limit.saturating_sub(BUSY_PAUSE * 4))?;
     let answer = match answers.recv_timeout(limit) {
         Ok(answer) => answer,
         Err(_) => stop(&module, services, &answers, limit),
     };
-    if is_start(&line)
+    if is(&line, "action", START)
         && answer["status"] == 0
         && let Err(error) = edits::wake(config, START)
     {
@@ -57,13 +60,27 @@ pub fn run(
     output.flush()
 }
 
-fn make(module: Arc<Module>, line: String) -> io::Result<Receiver<Value>> {
+fn make(module: Arc<Module>, line: String, patience: Duration) -> io::Result<Receiver<Value>> {
     let (sender, answers) = mpsc::channel();
     thread::Builder::new().name("call".to_owned()).spawn(move || {
         // Nobody may be waiting any more.
-        let _ = sender.send(calls::answer_line(&module, &line));
+        let _ = sender.send(answer(&module, &line, patience));
     })?;
     Ok(answers)
+}
+
+/// Makes the call; an uninstall waits for the end of a run, which MikoPBX has just told to stop by ending the worker.
+#[expect(clippy::disallowed_methods, reason = "waiting for another process, which tells nobody that it is done")]
+fn answer(module: &Module, line: &str, patience: Duration) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = calls::answer_line(module, line);
+        let in_the_way = is(line, "hook", "uninstall") && answer["status"] == LDAP_SYNC_BUSY as i32;
+        if !in_the_way || start.elapsed() > patience {
+            return answer;
+        }
+        thread::sleep(BUSY_PAUSE);
+    }
 }
 
 /// Ends a call that takes too long: a run in order, between two batches; anything else as it is.
@@ -95,8 +112,9 @@ fn with_error(mut answer: Value, text: &str) -> Value {
     answer
 }
 
-fn is_start(line: &str) -> bool {
-    serde_json::from_str::<Value>(line).is_ok_and(|call| call["action"] == START)
+/// Whether the call has this text under this key.
+fn is(line: &str, key: &str, text: &str) -> bool {
+    serde_json::from_str::<Value>(line).is_ok_and(|call| call[key] == text)
 }
 
 #[cfg(test)]
