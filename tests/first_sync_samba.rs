@@ -68,7 +68,9 @@ fn a_plain_sign_in_is_refused_and_the_message_says_what_to_do() {
 #[test]
 fn a_certificate_without_names_is_shown_and_can_be_pinned() {
     let world = World::new();
-    let Some(server) = samba::start(&crowd(2), &Options { own_certificate: true }) else { return };
+    let Some(server) = samba::start(&crowd(2), &Options { own_certificate: true, ..Default::default() }) else {
+        return;
+    };
     let mut settings = server.settings("ldaps");
     let (mut plugin, id) = world.install(&settings);
     let refused = plugin.request("preview-sync", json!({"id": id}));

@@ -283,6 +283,25 @@ fn a_run_that_takes_too_long_stops_in_order_and_keeps_what_it_did() {
 }
 
 #[test]
+fn a_started_synchronisation_is_made_by_the_running_worker_at_once() {
+    let Some(scene) = Scene::make(&crowd(3)) else { return };
+    let served = scene.inside.request("get-actions", json!({}));
+    if !served.list().contains(&json!("start-sync")) {
+        return println!("left out: this library does not serve start-sync");
+    }
+    // The next tick by itself would be in an hour.
+    let mut worker = scene.inside.start_worker(3600);
+    assert!(wait_until(Duration::from_secs(10), || scene.inside.log().contains("tick: {")), "{}", scene.inside.log());
+    let asked = Instant::now();
+    let answer = scene.inside.request("start-sync", json!({"id": scene.id}));
+    println!("start-sync answered after {} ms", asked.elapsed().as_millis());
+    assert!(!answer.data()["runId"].is_null(), "{}", answer.body);
+    assert!(wait_until(Duration::from_secs(10), || scene.somebody_new()), "{}", scene.inside.log());
+    println!("the first employee was there {} ms after the request", asked.elapsed().as_millis());
+    assert!(worker.end_input().is_some_and(|status| status.success()));
+}
+
+#[test]
 fn an_uninstall_waits_for_the_run_that_is_ending() {
     let Some(scene) = Scene::make(&crowd(3)) else { return };
     // Somebody else's save keeps the run waiting for the mutex.

@@ -19,11 +19,13 @@ pub(crate) struct Options {
     pub(crate) names: &'static str,
     /// Most entries the service account gets from one search; 0 is no limit.
     pub(crate) size_limit: u32,
+    /// The service account's limits and rights, in place of those the tests otherwise give it.
+    pub(crate) rights: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { names: "IP:127.0.0.1,DNS:localhost", size_limit: 0 }
+        Options { names: "IP:127.0.0.1,DNS:localhost", size_limit: 0, rights: None }
     }
 }
 
@@ -101,6 +103,15 @@ fn configuration(home: &Path, certificates: &tls::Certificates, options: &Option
     let limit = if options.size_limit == 0 { "unlimited".to_owned() } else { options.size_limit.to_string() };
     let (ca, certificate, key) =
         (certificates.ca.display(), certificates.certificate.display(), certificates.key.display());
+    let rights = options.rights.clone().unwrap_or_else(|| {
+        format!(
+            "limits dn.exact=\"{SERVICE}\" size={limit} time=unlimited
+access to attrs=telephoneNumber,mobile,mail by dn.exact=\"{SERVICE}\" write by users read by * none
+access to attrs=userPassword by anonymous auth by * none
+access to * by users read by * none
+"
+        )
+    });
     format!(
         "include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -122,10 +133,8 @@ directory {home}/db
 maxsize 268435456
 dbnosync
 index objectClass,entryUUID,entryCSN,uid,mail eq
-limits dn.exact=\"{SERVICE}\" size={limit} time=unlimited
+{rights}
 access to attrs=userPassword by anonymous auth by * none
-access to attrs=telephoneNumber,mobile,mail by dn.exact=\"{SERVICE}\" write by users read by * none
-access to * by users read by * none
 "
     )
 }

@@ -30,6 +30,11 @@ impl Binaries {
     }
 }
 
+/// Installs what is missing for [`build`].
+pub(crate) fn provide_tools() -> anyhow::Result<()> {
+    path_with_zig().map(drop)
+}
+
 /// Builds both for `target`, without a trace of where they were built.
 pub(crate) fn build(target: &str) -> anyhow::Result<Binaries> {
     let path = path_with_zig()?;

@@ -14,6 +14,8 @@ use anyhow::Context;
 use clap::Args;
 use sha2::{Digest, Sha256};
 
+pub(crate) use binaries::provide_tools;
+
 use crate::steps::root;
 
 /// Builds the zip that MikoPBX's module page takes: target/package/ModuleLdapSync-<version>.zip.
