@@ -4,6 +4,7 @@
 //! The test process opens the PBX's database; it therefore never loads the library. The plugin always runs in a child.
 #![allow(dead_code, reason = "every test binary includes all of this module and uses its own part")]
 
+pub(crate) mod browser;
 pub(crate) mod build;
 pub(crate) mod directory;
 pub(crate) mod employee_check;
