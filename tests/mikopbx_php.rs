@@ -264,6 +264,40 @@ fn an_upgrade_keeps_the_settings_and_an_uninstall_removes_everything() {
 }
 
 #[test]
+fn the_older_modules_database_is_installed_over() {
+    let Some(scene) = Scene::make() else { return };
+    // What the PBX keeps of the older module for an upgrade.
+    let backup = scene.world.path().join("Backup/ModuleLdapSync/db");
+    fs::create_dir_all(&backup).expect("a directory");
+    let old = Connection::open(backup.join("module.db")).expect("a database");
+    old.execute_batch(OLDER_MODULE).expect("the older module's tables");
+    drop(old);
+    scene.php.install();
+    scene.php.rest("get-status", &json!({})).data();
+    let id = scene.save();
+    assert_eq!(scene.php.rest("sync-ldap-users", &json!({"id": id})).list().len(), PEOPLE);
+}
+
+/// Tables of the older module with one server that is switched off.
+const OLDER_MODULE: &str = "
+    CREATE TABLE m_ModuleLdapSync (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL);
+    CREATE TABLE m_ModuleLdapSyncServers (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, serverName VARCHAR(0) NOT NULL,
+        serverPort VARCHAR(0) NOT NULL, useTLS VARCHAR(1) DEFAULT '0' NOT NULL, administrativeLogin VARCHAR(0) NOT NULL,
+        administrativePassword VARCHAR(0) NOT NULL, baseDN VARCHAR(0) NOT NULL, userFilter VARCHAR(0) NULL,
+        ldapType VARCHAR(0) NOT NULL, attributes VARCHAR(0) NOT NULL, organizationalUnit VARCHAR(0) NULL,
+        updateAttributes VARCHAR(1) DEFAULT '0' NULL, disabled VARCHAR(1) DEFAULT '1' NULL);
+    CREATE TABLE m_ModuleLdapSync_Users (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, user_id VARCHAR(0) NOT NULL,
+        server_id VARCHAR(0) NOT NULL, guid VARCHAR(0) NOT NULL, localParamsHash VARCHAR(0) NULL,
+        domainParamsHash VARCHAR(0) NULL, disabled VARCHAR(1) DEFAULT '0' NULL);
+    CREATE TABLE m_ModuleLdapSync_Conflicts (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, lastTime VARCHAR(0) NULL,
+        errors VARCHAR(0) NULL, params VARCHAR(0) NULL, paramsHash VARCHAR(0) NULL, side VARCHAR(0) NULL,
+        server_id VARCHAR(0) NULL);
+    INSERT INTO m_ModuleLdapSyncServers VALUES (1, 'old.example.test', '389', '0', 'cn=old', 'old-Passw0rd',
+        'dc=old,dc=test', '(objectClass=inetOrgPerson)', 'OpenLDAP', '{\"userNameAttribute\":\"displayName\"}', '', '0',
+        '1');
+";
+
+#[test]
 fn a_broken_module_says_what_is_broken_and_can_be_removed() {
     let Some(scene) = Scene::make() else { return };
     scene.php.install();

@@ -3,11 +3,12 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, net::TcpListener};
 
+use pbx_host::mikopbx::mutex::WriteMutex;
 use serde_json::{Value, json};
 use support::inside::Inside;
 use support::pbx::{RecordEvent, Rows, expected_events};
@@ -15,7 +16,7 @@ use support::people::{Someone, crowd};
 use support::servers::pbx_services::{self, PbxServices};
 use support::servers::slapd::{self, Slapd};
 use support::world::World;
-use support::{pause, run, run_unchecked, wait_until};
+use support::{is_root, pause, run, run_unchecked, wait_until};
 
 /// The tube of MikoPBX's worker, and ours.
 const EVENTS: &str = "MikoPBX-Core-Workers-WorkerModelsEvents";
@@ -47,6 +48,12 @@ impl Scene {
 
     fn sync_call(&self) -> Value {
         json!({"hook": "request", "action": "sync-ldap-users", "body": {"id": self.id}})
+    }
+
+    /// Makes the server due, as time would.
+    fn make_due(&self) {
+        let module = rusqlite::Connection::open(self.world.module_database()).expect("module.db");
+        module.execute("UPDATE servers SET next_run = 0, approved_first_run = 1", []).expect("the servers");
     }
 
     /// What the database says must have been announced.
@@ -189,6 +196,88 @@ fn a_killed_holder_is_forgotten_after_its_expiry() {
     let info = scene.services.redis(1, &["info", "commandstats"]);
     assert!(info.contains("cmdstat_eval:"), "released by comparing the token: {info}");
     assert_eq!(scene.services.redis(1, &["get", MUTEX]), "");
+}
+
+#[test]
+fn only_the_holder_releases_the_mutex_and_a_lost_one_is_told() {
+    let Some(services) = pbx_services::start() else { return };
+    let mutex = || WriteMutex::new(&format!("127.0.0.1:{}", services.redis_port));
+    let (first, second) = (mutex(), mutex());
+    assert_eq!(first.acquire(Duration::ZERO), Ok(true));
+    let token = services.redis(1, &["get", MUTEX]);
+    assert!(token.len() == 32 && token.chars().all(|digit| digit.is_ascii_hexdigit()), "as the PBX's own: {token:?}");
+    let left: u64 = services.redis(1, &["ttl", MUTEX]).parse().expect("seconds");
+    assert!((25..=30).contains(&left), "it expires after {left} s");
+    assert_eq!(second.acquire(Duration::from_millis(100)), Ok(false), "held by the first");
+    assert_eq!(first.release(), Ok(()));
+    assert_eq!(second.acquire(Duration::ZERO), Ok(true));
+    services.redis(1, &["set", MUTEX, "another"]);
+    assert!(second.release().is_err_and(|error| error.contains("was lost")));
+    assert_eq!(services.redis(1, &["get", MUTEX]), "another", "never taken from somebody else");
+    services.redis(1, &["del", MUTEX]);
+    assert_eq!(first.acquire(Duration::ZERO), Ok(true));
+    services.redis(1, &["expire", MUTEX, "13"]);
+    services.redis(1, &["client", "kill", "type", "normal"]);
+    pause(11_000);
+    let left: i64 = services.redis(1, &["ttl", MUTEX]).parse().expect("seconds");
+    assert!(left > 20, "a held mutex is renewed: {left} s are left");
+    drop(first);
+    assert_eq!(services.redis(1, &["get", MUTEX]), "", "released with its holder, over a new connection");
+}
+
+#[test]
+fn a_worker_that_is_ended_during_a_run_stops_between_batches_and_the_next_one_goes_on() {
+    let Some(scene) = Scene::make(&crowd(3000)) else { return };
+    // The first run by hand, cut short: from then on ticks go on by themselves.
+    scene.inside.call_within(&scene.sync_call(), 1);
+    let made = || scene.world.pbx().last_user_id() - 112;
+    scene.make_due();
+    let mut worker = scene.inside.start_worker(1);
+    let before = made();
+    assert!(wait_until(Duration::from_secs(30), || made() > before), "{}", scene.inside.log());
+    let start = Instant::now();
+    assert!(worker.end_input().is_some_and(|status| status.success()), "{}", scene.inside.log());
+    println!(
+        "the worker stopped {} ms after its input ended, with {} of 3000 made",
+        start.elapsed().as_millis(),
+        made()
+    );
+    assert_eq!(scene.services.redis(1, &["get", MUTEX]), "");
+    scene.world.assert_rows_are_mikopbx(112);
+    let before = made();
+    scene.make_due();
+    let mut worker = scene.inside.start_worker(1);
+    assert!(wait_until(Duration::from_secs(30), || before == 3000 || made() > before), "{}", scene.inside.log());
+    assert!(worker.terminate().is_some_and(|status| status.success()));
+    let announced: BTreeSet<RecordEvent> = scene.services.jobs(EVENTS).iter().map(event).collect();
+    let missing: Vec<_> = scene.expected().difference(&announced).cloned().collect();
+    assert!(missing.is_empty(), "changed and never announced: {missing:?}");
+}
+
+#[test]
+fn what_root_makes_belongs_to_the_owner_of_the_modules_directory() {
+    if !is_root() {
+        return println!("left out: only root can give files away");
+    }
+    let Some(services) = pbx_services::start() else { return };
+    let Some(server) = slapd::start(&[Someone::new("anna", "Anna Berg").with_photo()]) else { return };
+    let world = World::new();
+    let avatars = world.pbx().media.join("avatars");
+    for directory in [&world.installation.module, &world.pbx().media] {
+        run(Command::new("chown").args(["-R", "1011:1011"]).arg(directory));
+    }
+    let inside = Inside::new(&world, &services);
+    let id = inside.install(&server.settings("none"));
+    inside.request("sync-ldap-users", json!({"id": id})).list();
+    let mut files = Vec::new();
+    for directory in [world.installation.module.join("db"), avatars] {
+        files.extend(fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry")));
+    }
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        let owner = file.metadata().expect("an existing file");
+        assert_eq!((owner.uid(), owner.gid()), (1011, 1011), "{:?}", file.path());
+    }
 }
 
 #[test]
