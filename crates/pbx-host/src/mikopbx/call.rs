@@ -19,7 +19,7 @@ use crate::calls;
 use crate::envelope::refusal;
 use crate::interrupt;
 use crate::loader::Module;
-use crate::services::HostServices;
+use crate::services::{HostServices, RunningHost};
 
 /// The largest call, bytes.
 const LARGEST_CALL: u64 = 4 * 1024 * 1024;
@@ -91,8 +91,10 @@ fn stop(module: &Module, services: &PbxServices, answers: &Receiver<Value>, limi
         limit.as_secs()
     );
     log::warn!("{text}");
+    // Only a run can be cancelled; nothing else ends sooner by being waited for.
+    let grace = if services.current_run().is_some() { GRACE } else { Duration::ZERO };
     interrupt::cancel(module, services);
-    let answer = answers.recv_timeout(GRACE).ok();
+    let answer = answers.recv_timeout(grace).ok();
     services.end_write();
     match answer {
         Some(answer) => with_error(answer, &text),
