@@ -4,22 +4,17 @@ use plugin_abi::status::ldap_sync_status::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sync_core::host::Host;
-use sync_core::journal::{ConflictRecord, Journal, PeopleQuery, PeopleSort, RunRecord, ServerRecord};
-use sync_core::link::LinkState;
-use sync_core::person::Field;
-use sync_core::report::shown;
+use sync_core::journal::{Journal, PeopleQuery, RunRecord, ServerRecord};
 
 use crate::answer::{Answer, Failure};
 use crate::plugin::Plugin;
 use crate::settings::{Form, Settings, as_boolean};
-use crate::{VERSION, runs};
+use crate::{VERSION, conflicts, held, people, runs};
 
 /// Runs listed by `get-runs`, at most.
 const RUNS_LISTED: u32 = 100;
 /// Changes listed by `get-run`, at most.
 const CHANGES_LISTED: u32 = 10_000;
-/// People on one page of `get-people`, at most.
-const LARGEST_PAGE: u32 = 1000;
 
 type Action = fn(&Plugin, &Value) -> Result<Answer, Failure>;
 
@@ -40,7 +35,7 @@ const fn served_with_form(name: &'static str, serve: Action) -> Served {
 }
 
 /// Every action served.
-const ACTIONS: [Served; 17] = [
+const ACTIONS: [Served; 25] = [
     served("get-actions", &[], get_actions),
     served("get-servers", &[], get_servers),
     served("get-server", &["id"], get_server),
@@ -50,11 +45,19 @@ const ACTIONS: [Served; 17] = [
     served_with_form("get-available-ldap-users", runs::available),
     served("preview-sync", &["id"], runs::preview),
     served("sync-ldap-users", &["id"], runs::synchronise),
-    served("get-server-conflicts", &["id"], get_conflicts),
-    served("delete-server-conflict", &["recordId"], delete_conflict),
-    served("delete-server-conflicts", &["id"], delete_conflicts),
+    served("start-sync", &["id"], runs::start),
+    served("get-disabled-ldap-users", &["id"], people::departed),
+    served("get-server-conflicts", &["id"], conflicts::list),
+    served("resolve-conflict", &["recordId", "choice", "userId"], conflicts::resolve),
+    served("delete-server-conflict", &["recordId"], conflicts::delete),
+    served("delete-server-conflicts", &["id"], conflicts::delete_all),
+    served("get-decisions", &["id"], conflicts::decisions),
+    served("delete-decision", &["recordId"], conflicts::delete_decision),
+    served("approve-held-run", &["runId"], held::approve),
+    served("reject-held-run", &["runId"], held::reject),
     served("get-status", &[], get_status),
-    served("get-people", &["id", "search", "page", "perPage", "sort"], get_people),
+    served("get-people", &["id", "search", "page", "perPage", "sort"], people::list),
+    served("explain-person", &["userId"], people::explain),
     served("get-runs", &["id"], get_runs),
     served("get-run", &["runId"], get_run),
     served("cancel-run", &["runId"], cancel_run),
@@ -127,7 +130,8 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     }
     if settings.attributes.get("userPasswordAttribute").is_some_and(|attribute| !attribute.is_empty()) {
         warnings.push(
-            "the attribute for the SIP secret is kept in the settings; this version does not synchronise SIP secrets"
+            "SIP secrets stand in the directory as readable text: everybody who may read the attribute can use the \
+             employees' telephone accounts. Let nobody but this login read it"
                 .to_owned(),
         );
     }
@@ -227,54 +231,6 @@ fn test_connection(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     }
 }
 
-fn get_conflicts(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let journal = plugin.journal()?;
-    let id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-    if let Some(id) = id {
-        server(&journal, id)?;
-    }
-    let rows: Vec<Value> = journal.conflicts(id)?.iter().map(conflict_row).collect();
-    Ok(Answer::new(rows))
-}
-
-fn conflict_row(record: &ConflictRecord) -> Value {
-    let conflict = &record.conflict;
-    json!({
-        "id": record.id,
-        "serverId": record.server_id,
-        "firstTime": record.first_time,
-        "lastTime": record.last_time,
-        "count": record.count,
-        "side": conflict.side,
-        "person": conflict.person,
-        "userId": conflict.user_id,
-        "directoryId": conflict.key.as_str(),
-        "field": conflict.field,
-        "cause": conflict.cause,
-        "errors": [conflict.reason],
-        "reason": conflict.reason,
-        "directoryValue": conflict.directory_value,
-        "pbxValue": conflict.pbx_value,
-    })
-}
-
-fn delete_conflict(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let id = required_id(body, "recordId")?;
-    if plugin.journal()?.delete_conflict(id)? {
-        Ok(Answer::new(json!({"recordId": id})))
-    } else {
-        Err(Failure::fields(vec![("recordId".into(), format!("there is no conflict {id}"))], Vec::new()))
-    }
-}
-
-fn delete_conflicts(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let id = required_id(body, "id")?;
-    let mut journal = plugin.journal()?;
-    server(&journal, id)?;
-    let deleted = journal.delete_conflicts(id)?;
-    Ok(Answer::new(json!({"id": id, "deleted": deleted})))
-}
-
 fn get_status(plugin: &Plugin, _: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
     let servers: Result<Vec<Value>, Failure> =
@@ -286,15 +242,15 @@ fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure>
     let people = PeopleQuery { server_id: Some(record.id), limit: 1, ..PeopleQuery::default() };
     let (_, linked) = journal.people(&people)?;
     let last = journal.runs(record.id, 1)?;
-    let automatic = record.autosync && record.approved_first_run;
+    let held = journal.held(record.id)?.filter(|held| !held.rejected);
     let mut status = json!({
         "id": record.id,
         "autosync": record.autosync,
         "syncedEmployees": linked,
         "lastRun": last.first().map(run_row),
-        "nextRun": automatic.then(|| runs::next_run(record)),
+        "nextRun": record.autosync.then(|| runs::next_run(record)),
         "waitsForFirstRun": !record.approved_first_run,
-        "heldRun": null,
+        "heldRun": held.as_ref().map(held::row),
     });
     match stored_settings(record) {
         Ok(settings) => {
@@ -304,82 +260,6 @@ fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure>
         Err(damaged) => status["error"] = damaged.to_string().into(),
     }
     Ok(status)
-}
-
-fn get_people(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let journal = plugin.journal()?;
-    let server_id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-    if let Some(id) = server_id {
-        server(&journal, id)?;
-    }
-    let number = |key: &str, default: u32| match optional_text(body, key)?.as_str() {
-        "" => Ok(default),
-        text => text.parse().map_err(|_| field_error(key, "a whole number from 1 is expected")),
-    };
-    let (page, per_page) = (number("page", 1)?.max(1), number("perPage", 50)?.clamp(1, LARGEST_PAGE));
-    let (sort, descending) = sort_order(&optional_text(body, "sort")?)?;
-    let query = PeopleQuery {
-        server_id,
-        search: optional_text(body, "search")?,
-        offset: (page - 1).saturating_mul(per_page),
-        limit: per_page,
-        sort,
-        descending,
-    };
-    let (links, total) = journal.people(&query)?;
-    let people: Vec<Value> = links
-        .iter()
-        .map(|link| {
-            json!({
-                "name": link.shown[Field::Name],
-                "number": link.shown[Field::Number],
-                "mobile": link.shown[Field::Mobile],
-                "email": link.shown[Field::Email],
-                "userId": link.user_id,
-                "directoryId": link.key.as_str(),
-                "serverId": link.server_id,
-                "state": link.state.name(),
-                "since": link.since,
-                "createdBySync": link.created_by_sync,
-                "ObjectGUID": link.key.as_str(),
-                "userDisabled": link.state != LinkState::Active,
-                "reason": "",
-            })
-        })
-        .collect();
-    Ok(Answer::new(json!({"people": people, "total": total, "page": page, "perPage": per_page})))
-}
-
-/// A text in a body, also where it came as a number; empty when it is absent.
-fn optional_text(body: &Value, key: &str) -> Result<String, Failure> {
-    match &body[key] {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text.trim().to_owned()),
-        Value::Number(number) => Ok(number.to_string()),
-        _ => Err(field_error(key, "a text is expected")),
-    }
-}
-
-fn field_error(field: &str, text: &str) -> Failure {
-    Failure::fields(vec![(field.to_owned(), text.to_owned())], Vec::new())
-}
-
-/// The order of the people page: a column, with a leading `-` for the reverse.
-fn sort_order(text: &str) -> Result<(PeopleSort, bool), Failure> {
-    let (column, descending) = text.strip_prefix('-').map_or((text, false), |column| (column, true));
-    let sort = match column {
-        "" | "name" => PeopleSort::Name,
-        "number" => PeopleSort::Number,
-        "mobile" => PeopleSort::Mobile,
-        "email" => PeopleSort::Email,
-        "state" => PeopleSort::State,
-        "since" => PeopleSort::Since,
-        _ => {
-            let text = "name, number, mobile, email, state or since is expected, with - in front for the reverse order";
-            return Err(Failure::fields(vec![("sort".into(), text.into())], Vec::new()));
-        }
-    };
-    Ok((sort, descending))
 }
 
 fn get_runs(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
@@ -398,7 +278,7 @@ fn run_row(run: &RunRecord) -> Value {
         "kind": run.kind,
         "startedAt": run.started,
         "endedAt": run.ended,
-        "state": run.state,
+        "state": if run.queued { "queued" } else { &run.state },
         "summary": run.summary,
         "counts": if run.state == "running" { progress } else { counts },
         "error": run.error,
@@ -415,24 +295,7 @@ fn get_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let run = run_record(&journal, body)?;
     let changes = journal.changes(run.id, 0, CHANGES_LISTED)?;
     let mut row = run_row(&run);
-    row["changes"] = changes
-        .iter()
-        .map(|change| {
-            let value =
-                |text: &str| Field::from_name(&change.field).map_or(text, |field| shown(field, text)).to_owned();
-            json!({
-                "person": change.person,
-                "userId": change.user_id,
-                "directoryId": change.key.as_str(),
-                "field": change.field,
-                "side": change.side,
-                "old": value(&change.old),
-                "new": value(&change.new),
-                "why": change.why,
-                "outcome": change.outcome,
-            })
-        })
-        .collect();
+    row["changes"] = changes.iter().map(people::change_row).collect();
     row["changeCount"] = journal.change_count(run.id)?.into();
     Ok(Answer::new(row))
 }
@@ -441,14 +304,15 @@ fn cancel_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let mut journal = plugin.journal()?;
     let run = run_record(&journal, body)?;
     // A run that its process left "running" is nobody's to stop: where the run lock is free, it is closed.
-    if let Ok(_lock) = plugin.run_lock()
+    if !run.queued
+        && let Ok(_lock) = plugin.run_lock()
         && journal.close_abandoned_runs(plugin.host.now())? > 0
     {
         let info =
             "the program that made the run had ended in the middle; what it had written is settled by the next run";
         return Ok(Answer::new(json!({"runId": run.id})).with_info([info.to_owned()]));
     }
-    if journal.request_cancel(run.id)? {
+    if journal.request_cancel(run.id, plugin.host.now())? {
         Ok(Answer::new(json!({"runId": run.id})).with_info(["the run stops after the present batch".to_owned()]))
     } else {
         Err(Failure::new(LDAP_SYNC_REFUSED, format!("run {} has ended already", run.id)))

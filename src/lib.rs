@@ -8,13 +8,17 @@ mod actions;
 mod answer;
 #[expect(unsafe_code, reason = "borrowed memory of the C caller is read here")]
 mod boundary;
+mod conflicts;
+mod held;
 #[expect(unsafe_code, reason = "the exported C functions")]
 pub mod hooks;
 #[expect(unsafe_code, reason = "the callbacks of the C host are called here")]
 mod host;
+mod people;
 mod plugin;
 mod runs;
 mod settings;
+mod take_over;
 
 /// Version of the module, from `module.json`.
 pub const VERSION: &str = env!("MODULE_VERSION");

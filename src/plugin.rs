@@ -13,7 +13,7 @@ use sync_core::journal::{Journal, Paths, RunLock};
 use crate::answer::{Answer, Failure};
 use crate::host::Callbacks;
 use crate::settings::Form;
-use crate::{REVISION, VERSION, actions, runs};
+use crate::{REVISION, VERSION, actions, runs, take_over};
 
 /// Where things are, as the host says at open.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,9 +72,10 @@ impl Plugin {
     }
 
     pub(crate) fn install(&self) -> Result<Answer, Failure> {
-        let journal = Journal::install(&self.places.module_dir)?;
+        let mut journal = Journal::install(&self.places.module_dir)?;
         info!("installed: {}", journal.paths().database().display());
-        Ok(Answer::new(json!({"installed": true, "version": VERSION})))
+        let (taken_over, told) = take_over::take_over(&mut journal, self.host.now())?;
+        Ok(Answer::new(json!({"installed": true, "version": VERSION, "takenOver": taken_over})).with_info(told))
     }
 
     pub(crate) fn uninstall(&self, keep_settings: bool) -> Result<Answer, Failure> {
@@ -144,9 +145,12 @@ impl Plugin {
         let Some(events) = body.as_array().filter(|events| events.iter().all(Value::is_object)) else {
             return Err(Failure::argument("an array of model events is expected"));
         };
-        let texts: Vec<String> = events.iter().map(Value::to_string).collect();
-        self.journal()?.append_edits(&texts, self.host.now())?;
-        Ok(Answer::new(json!({"taken": texts.len()})))
+        let now = self.host.now();
+        // A host that tells later than it was told says when it was; a time in the future is none.
+        let made = |event: &Value| event["at"].as_i64().filter(|at| *at <= now).unwrap_or(now);
+        let edits: Vec<(String, i64)> = events.iter().map(|event| (event.to_string(), made(event))).collect();
+        self.journal()?.append_edits(&edits)?;
+        Ok(Answer::new(json!({"taken": edits.len()})))
     }
 
     pub(crate) fn request(&self, action: &str, body: &Value) -> Result<Answer, Failure> {

@@ -1,6 +1,7 @@
 //! The wiring of a synchronisation: settings, databases and directory brought together for `sync_core::run`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use directory::LdapDirectory;
 use log::{debug, warn};
@@ -10,10 +11,11 @@ use serde_json::{Value, json};
 use sync_core::host::Host;
 use sync_core::journal::{Journal, ServerRecord};
 use sync_core::limits::{Hold, Limits};
-use sync_core::pbx::Pbx;
+use sync_core::pbx::{Pbx, PbxSnapshot};
 use sync_core::plan::Plan;
 use sync_core::report;
 use sync_core::run::{self, Job, Report, RunError, Session};
+use sync_core::vault::Vault;
 
 use crate::actions::{form_or_stored, required_id, server, stored_settings, unknown_keys};
 use crate::answer::{Answer, Failure};
@@ -54,7 +56,47 @@ pub(crate) fn synchronise(plugin: &Plugin, body: &Value) -> Result<Answer, Failu
     let mut journal = plugin.journal()?;
     let record = server(&journal, required_id(body, "id")?)?;
     let _lock = plugin.run_lock()?;
-    let (settings, report) = run_server(plugin, &mut journal, &record, Limits::default())?;
+    synchronise_now(plugin, &mut journal, &record, Wanted::by_hand())
+}
+
+/// `start-sync`: asks for a run, which the next tick makes; answers its id at once.
+pub(crate) fn start(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let mut journal = plugin.journal()?;
+    let record = server(&journal, required_id(body, "id")?)?;
+    let run_id = journal.queue_run(record.id, plugin.host.now())?;
+    let told = "the run begins with the next tick of the worker".to_owned();
+    Ok(Answer::new(json!({"runId": run_id})).with_info([told]))
+}
+
+/// What kind of run is wanted.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) limits: Limits,
+    /// Nothing is done when the limits hold anything beyond what was approved.
+    pub(crate) all_or_nothing: bool,
+    /// The run that was asked for by `start-sync`.
+    pub(crate) queued: Option<i64>,
+}
+
+impl Wanted {
+    fn by_hand() -> Wanted {
+        Wanted::default()
+    }
+
+    /// Whether nobody stands behind the run.
+    fn is_unattended(&self) -> bool {
+        self.limits.tick && !self.all_or_nothing
+    }
+}
+
+/// Makes a run somebody stands behind and answers it as `sync-ldap-users` does. To be called with the run lock held.
+pub(crate) fn synchronise_now(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    record: &ServerRecord,
+    wanted: Wanted,
+) -> Result<Answer, Failure> {
+    let (settings, report) = run_server(plugin, journal, record, wanted)?;
     let rows = report::sync_rows(&report.plan, &report.outcomes, &settings.mapped());
     let held = report.holds.iter().map(|hold| format!("held: {}", hold.reason));
     let info: Vec<String> =
@@ -79,8 +121,15 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     // What cannot be put in order fails the servers that are due as well, and there it is recorded for the page.
     let mut failures: Vec<Failure> = settle_earlier(plugin, &mut journal).err().into_iter().collect();
     let mut ran = Vec::new();
+    let mut wanted = asked_for(&journal)?;
     for record in journal.servers()?.into_iter().filter(|record| is_due(record, now)) {
-        match run_server(plugin, &mut journal, &record, Limits { tick: true, ..Limits::default() }) {
+        if wanted.iter().all(|(asked, _)| asked.id != record.id) {
+            let limits = Limits { tick: true, first_run: !record.approved_first_run, ..Limits::default() };
+            wanted.push((record, Wanted { limits, ..Wanted::default() }));
+        }
+    }
+    for (record, wanted) in wanted {
+        match run_server(plugin, &mut journal, &record, wanted) {
             Ok((_, report)) => {
                 let holds: Vec<Value> = report.holds.iter().map(report::hold_row).collect();
                 ran.push(
@@ -101,6 +150,17 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     }
 }
 
+/// Runs that somebody asked for by `start-sync`.
+fn asked_for(journal: &Journal) -> Result<Vec<(ServerRecord, Wanted)>, Failure> {
+    let mut wanted = Vec::new();
+    for run in journal.queued_runs()? {
+        if let Some(record) = journal.server(run.server_id)? {
+            wanted.push((record, Wanted { queued: Some(run.id), ..Wanted::by_hand() }));
+        }
+    }
+    Ok(wanted)
+}
+
 /// Puts in order what an earlier process left, and announces what is still to be announced. To be called with the run
 /// lock held: whatever run is not closed then belongs to a process that died.
 fn settle_earlier(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure> {
@@ -114,9 +174,9 @@ fn settle_earlier(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure>
     recover(plugin, journal)
 }
 
-/// The first run of a server, or of a changed mapping, is never made by a tick.
+/// A server without a first run by hand is read and planned too: what the first run would do is held for approval.
 fn goes_by_itself(record: &ServerRecord) -> bool {
-    record.autosync && record.approved_first_run
+    record.autosync
 }
 
 /// A PBX starts in 1970 until its clock is set: a time in the future counts as due.
@@ -140,17 +200,20 @@ fn run_server(
     plugin: &Plugin,
     journal: &mut Journal,
     record: &ServerRecord,
-    limits: Limits,
+    wanted: Wanted,
 ) -> Result<(Settings, Report), Failure> {
     plugin.warn_of_missing_callbacks();
     let newest = |journal: &Journal| journal.runs(record.id, 1).map(|runs| runs.first().map(|run| run.id));
     let before = newest(journal)?;
-    let ended = try_run_server(plugin, journal, record, limits);
-    if let Err(failure) = &ended
-        && newest(journal)? == before
-    {
-        let kind = if limits.tick { "tick" } else { "manual" };
-        journal.note_failed_run(record.id, kind, plugin.host.now(), &failure.to_string())?;
+    let (queued, kind) = (wanted.queued, if wanted.is_unattended() { "tick" } else { "manual" });
+    let ended = try_run_server(plugin, journal, record, wanted);
+    if let Err(failure) = &ended {
+        let (now, reason) = (plugin.host.now(), failure.to_string());
+        match queued {
+            Some(run_id) => journal.end_queued(run_id, now, &reason)?,
+            None if newest(journal)? == before => drop(journal.note_failed_run(record.id, kind, now, &reason)?),
+            None => {}
+        }
     }
     journal.prune(plugin.host.now(), DAYS_KEPT)?;
     ended
@@ -160,7 +223,7 @@ fn try_run_server(
     plugin: &Plugin,
     journal: &mut Journal,
     record: &ServerRecord,
-    limits: Limits,
+    wanted: Wanted,
 ) -> Result<(Settings, Report), Failure> {
     let started = plugin.host.now();
     let settings = stored_settings(record);
@@ -170,9 +233,12 @@ fn try_run_server(
     let settings = settings?;
     let password = journal.password(record.id)?.unwrap_or_default();
     let policy = settings.policy(record.id, &record.fingerprint);
-    let job = Job { policy: &policy, limits };
+    let unattended = wanted.is_unattended();
+    let Wanted { mut limits, all_or_nothing, queued } = wanted;
+    limits.most_new = usize::try_from(settings.most_new_people).unwrap_or(limits.most_new);
+    let job = Job { policy: &policy, limits, queued, all_or_nothing };
     let report = with_session(plugin, journal, &settings, password, |session| run::synchronise(job, session))?;
-    if !limits.tick && !found_nobody(&report) {
+    if !unattended && !found_nobody(&report) {
         journal.approve_first_run(record.id, &record.fingerprint)?;
     }
     debug!("server {}: next automatic run at {next}", record.id);
@@ -187,7 +253,7 @@ fn plan_only(
     password: SecretString,
 ) -> Result<(Plan, Vec<Hold>), Failure> {
     let policy = settings.policy(server_id, "");
-    let job = Job { policy: &policy, limits: Limits::default() };
+    let job = Job::by_hand(&policy);
     with_session(plugin, journal, settings, password, |session| run::preview(job, session))
 }
 
@@ -200,21 +266,29 @@ fn with_session<T>(
     body: impl FnOnce(&mut Session<'_>) -> Result<T, RunError>,
 ) -> Result<T, Failure> {
     let spool = journal.paths().spool().join(session_name());
-    let mut pbx = open_pbx(plugin, journal, &spool)?;
+    let vault = Arc::new(journal.vault()?);
+    let mut pbx = open_pbx(plugin, journal, &spool, Arc::clone(&vault))?;
     let mut directory = LdapDirectory::new(settings.directory(password));
     let (host, random) = (&plugin.host, &mut random);
-    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, random })?)
+    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, vault, random })?)
 }
 
 /// Settles what an earlier process left open. To be called with the run lock held.
 pub(crate) fn recover(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure> {
-    let mut pbx = open_pbx(plugin, journal, &journal.paths().spool())?;
+    let vault = Arc::new(journal.vault()?);
+    let mut pbx = open_pbx(plugin, journal, &journal.paths().spool(), vault)?;
     Ok(run::recover(journal, &mut pbx, &plugin.host)?)
 }
 
-fn open_pbx(plugin: &Plugin, journal: &Journal, spool: &Path) -> Result<Pbx, Failure> {
+/// What the PBX holds now, for answers.
+pub(crate) fn read_pbx(plugin: &Plugin, journal: &Journal) -> Result<PbxSnapshot, Failure> {
+    let vault = Arc::new(journal.vault()?);
+    Ok(open_pbx(plugin, journal, &journal.paths().spool(), vault)?.read()?)
+}
+
+fn open_pbx(plugin: &Plugin, journal: &Journal, spool: &Path, vault: Arc<Vault>) -> Result<Pbx, Failure> {
     let (places, paths) = (&plugin.places, journal.paths());
-    Ok(Pbx::open(&places.pbx_database, &places.media_dir, spool, &paths.replaced_photos())?)
+    Ok(Pbx::open(&places.pbx_database, &places.media_dir, spool, &paths.replaced_photos(), vault)?)
 }
 
 /// A name of its own for the photos of each session, so that a preview never touches those of a run.

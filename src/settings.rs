@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sync_core::person::Field;
 use sync_core::phone::PhoneRules;
-use sync_core::plan::Policy;
+use sync_core::policy::{BothChanged, Direction, FieldRule, LeaverPolicy, Policy};
 
 /// What a form shows instead of a stored password; coming back it means "keep the stored one".
 pub(crate) const HIDDEN_PASSWORD: &str = "xxxxxxxx";
@@ -18,6 +18,10 @@ const SHORTEST_INTERVAL: u64 = 30;
 const LONGEST_INTERVAL: u64 = 30 * 24 * 60 * 60;
 /// Time between two automatic runs of a new server, in seconds.
 pub(crate) const DEFAULT_INTERVAL: u64 = 300;
+/// New people one automatic run may make, of a new server.
+const DEFAULT_MOST_NEW: u64 = 100;
+/// Most days that can be waited for: ten years.
+const MOST_DAYS: u32 = 3650;
 
 /// The settings of one server as `config_save` takes them and `get-server` answers them. A setting that a stored server
 /// does not have yet has its default.
@@ -44,6 +48,16 @@ pub(crate) struct Settings {
     pub(crate) number_to: Option<u64>,
     pub(crate) forward_to_mobile: bool,
     pub(crate) pool_when_taken: bool,
+    /// Which way each field's changes travel.
+    pub(crate) field_directions: BTreeMap<Field, Direction>,
+    /// What is done with a field that was edited on both sides.
+    pub(crate) field_conflicts: BTreeMap<Field, BothChanged>,
+    /// Observed days after which the SIP account of somebody who left is switched off.
+    pub(crate) stop_leavers_after: Option<u32>,
+    /// Observed days after which an employee who left, and whom a synchronisation made, is deleted.
+    pub(crate) delete_leavers_after: Option<u32>,
+    /// Most new people of one automatic run.
+    pub(crate) most_new_people: u64,
     /// Seconds between two automatic runs.
     pub(crate) sync_interval: u64,
 }
@@ -63,15 +77,16 @@ pub(crate) struct Form {
 /// Bad fields, each with a sentence.
 pub(crate) type FieldErrors = Vec<(String, String)>;
 
-/// The form's attribute fields and what they are mapped to; the account status and the SIP secret are not [`Field`]s.
-const ATTRIBUTES: [(&str, Option<Field>); 7] = [
+/// The form's attribute fields and what they are mapped to; the account status and the employee number are no [`Field`]s.
+const ATTRIBUTES: [(&str, Option<Field>); 8] = [
     ("userNameAttribute", Some(Field::Name)),
     ("userExtensionAttribute", Some(Field::Number)),
     ("userMobileAttribute", Some(Field::Mobile)),
     ("userEmailAttribute", Some(Field::Email)),
     ("userAvatarAttribute", Some(Field::Photo)),
+    ("userPasswordAttribute", Some(Field::Secret)),
     ("userAccountControl", None),
-    ("userPasswordAttribute", None),
+    ("userEmployeeNumberAttribute", None),
 ];
 
 impl Default for Settings {
@@ -98,6 +113,10 @@ impl Settings {
                 },
             ),
             ("userPasswordAttribute", ""),
+            (
+                "userEmployeeNumberAttribute",
+                if vendor == Vendor::ActiveDirectory { "employeeID" } else { "employeeNumber" },
+            ),
         ];
         Settings {
             ldap_type: vendor,
@@ -119,6 +138,11 @@ impl Settings {
             number_to: None,
             forward_to_mobile: true,
             pool_when_taken: false,
+            field_directions: Field::ALL.map(|field| (field, Direction::default())).into(),
+            field_conflicts: Field::ALL.map(|field| (field, BothChanged::default())).into(),
+            stop_leavers_after: None,
+            delete_leavers_after: None,
+            most_new_people: DEFAULT_MOST_NEW,
             sync_interval: DEFAULT_INTERVAL,
         }
     }
@@ -167,6 +191,8 @@ impl Settings {
                 mobile: self.attribute("userMobileAttribute").to_owned(),
                 email: self.attribute("userEmailAttribute").to_owned(),
                 photo: self.attribute("userAvatarAttribute").to_owned(),
+                secret: self.attribute("userPasswordAttribute").to_owned(),
+                employee_number: self.attribute("userEmployeeNumberAttribute").to_owned(),
                 account_status: self.attribute("userAccountControl").to_owned(),
             },
             page_size: directory::SMALLEST_PAGE,
@@ -186,20 +212,27 @@ impl Settings {
             number_from: self.number_from,
             number_to: self.number_to,
             pool_when_taken: self.pool_when_taken,
+            rules: Field::ALL.map(|field| (field, self.rule(field))).into(),
+            leavers: LeaverPolicy { stop_after: self.stop_leavers_after, delete_after: self.delete_leavers_after },
         }
     }
 
-    /// What the links' bases depend on: where people are looked for and how their values are read.
+    fn rule(&self, field: Field) -> FieldRule {
+        FieldRule {
+            direction: self.field_directions.get(&field).copied().unwrap_or_default(),
+            both_changed: self.field_conflicts.get(&field).copied().unwrap_or_default(),
+        }
+    }
+
+    /// What the links' bases depend on: on the first line where people are looked for, then on a line for each field how
+    /// its values are read.
     pub(crate) fn fingerprint(&self) -> String {
-        json!([
-            self.ldap_type,
-            self.base_dn,
-            self.organizational_unit,
-            self.user_filter,
-            self.attributes,
-            self.default_region
-        ])
-        .to_string()
+        let place = json!([self.ldap_type, self.base_dn, self.organizational_unit, self.user_filter]).to_string();
+        let line = |(field, attribute): (Field, String)| match field {
+            Field::Mobile => format!("{} {attribute} {}", field.name(), self.default_region),
+            _ => format!("{} {attribute}", field.name()),
+        };
+        [place].into_iter().chain(self.mapped().into_iter().map(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// The settings as JSON for an answer: never a password.
@@ -295,7 +328,37 @@ impl<'a> Reader<'a> {
         if let Some(to) = self.number("numberTo") {
             settings.number_to = to;
         }
+        self.days("stopLeaversAfter", &mut settings.stop_leavers_after);
+        self.days("deleteLeaversAfter", &mut settings.delete_leavers_after);
+        if let Some(most) = self.number("mostNewPeople").flatten() {
+            settings.most_new_people = most;
+        }
+        self.per_field("fieldDirections", "two-way, directory, pbx or off", &mut settings.field_directions);
+        self.per_field("fieldConflicts", "newest, directory, pbx or ask", &mut settings.field_conflicts);
         self.attributes(settings);
+    }
+
+    /// Days, or never where the field is empty.
+    fn days(&mut self, key: &'a str, into: &mut Option<u32>) {
+        match self.number(key) {
+            Some(None) => *into = None,
+            Some(Some(days)) if days <= u64::from(MOST_DAYS) => *into = u32::try_from(days).ok(),
+            Some(Some(_)) => self.errors.push(wrong(key, "a number of days up to 3650")),
+            None => {}
+        }
+    }
+
+    /// An object with a word for each field; fields it does not name keep theirs.
+    fn per_field<T: for<'de> Deserialize<'de>>(&mut self, key: &'a str, words: &str, into: &mut BTreeMap<Field, T>) {
+        let Some(value) = self.get(key) else { return };
+        let Value::Object(fields) = value else { return self.errors.push(wrong(key, "an object of fields")) };
+        for (name, word) in fields {
+            match (Field::from_name(name), T::deserialize(word)) {
+                (Some(field), Ok(word)) => drop(into.insert(field, word)),
+                (None, _) => self.errors.push((key.to_owned(), format!("there is no field {name:?}"))),
+                (_, Err(_)) => self.errors.push((key.to_owned(), format!("{words} is expected for {name}"))),
+            }
+        }
     }
 
     /// `security`, or the older `useTLS` whose 1 always meant StartTLS and whose 0 keeps working, with a warning.
@@ -453,6 +516,12 @@ fn check(settings: &Settings, errors: &mut FieldErrors) {
     if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&settings.sync_interval) {
         refuse("syncInterval", "from 30 seconds to 30 days (2592000 seconds) may lie between two automatic runs");
     }
+    if !(1..=100_000).contains(&settings.most_new_people) {
+        refuse("mostNewPeople", "a number from 1 to 100000 is expected");
+    }
+    if settings.field_directions.get(&Field::Name) == Some(&Direction::Off) {
+        refuse("fieldDirections", "the name cannot be left out: new employees need one");
+    }
     for (field, number) in [("numberFrom", settings.number_from), ("numberTo", settings.number_to)] {
         if number.is_some_and(|number| !(10..=99_999_999).contains(&number)) {
             refuse(field, "an internal number has 2 to 8 digits");
@@ -574,9 +643,40 @@ mod tests {
     #[test]
     fn only_what_the_bases_depend_on_is_in_the_fingerprint() {
         let one = Settings::preset(Vendor::OpenLdap);
-        let port = Settings { server_port: 1, update_attributes: true, ..one.clone() };
+        let port = Settings { server_port: 1, update_attributes: true, stop_leavers_after: Some(1), ..one.clone() };
         let base = Settings { base_dn: "dc=example".into(), ..one.clone() };
         assert_eq!(one.fingerprint(), port.fingerprint());
-        assert_ne!(one.fingerprint(), base.fingerprint());
+        assert_ne!(one.fingerprint().lines().next(), base.fingerprint().lines().next());
+        let region = Settings { default_region: "DE".into(), ..one.clone() };
+        let differing: Vec<String> = one
+            .fingerprint()
+            .lines()
+            .zip(region.fingerprint().lines())
+            .filter(|(one, other)| one != other)
+            .map(|(_, line)| line.to_owned())
+            .collect();
+        assert_eq!(differing, ["mobile mobile DE"]);
+    }
+
+    #[test]
+    fn rules_of_fields_are_read_one_by_one() {
+        let body = json!({
+            "fieldDirections": {"email": "directory", "secret": "off"}, "fieldConflicts": {"mobile": "ask"},
+            "stopLeaversAfter": "30", "deleteLeaversAfter": "",
+        });
+        let settings = Form::read(&body, None).ok().unwrap().settings;
+        let policy = settings.policy(1, "");
+        assert_eq!(policy.rule(Field::Email).direction, Direction::Directory);
+        assert_eq!(policy.rule(Field::Secret).direction, Direction::Off);
+        assert_eq!(policy.rule(Field::Mobile), FieldRule { both_changed: BothChanged::Ask, ..FieldRule::default() });
+        assert_eq!(policy.leavers, LeaverPolicy { stop_after: Some(30), delete_after: None });
+        assert_eq!(errors(json!({"fieldDirections": {"email": "up"}})), ["fieldDirections"]);
+        assert_eq!(errors(json!({"fieldDirections": {"shoe": "off"}})), ["fieldDirections"]);
+        assert_eq!(errors(json!({"fieldDirections": {"name": "off"}})), ["fieldDirections"]);
+        assert_eq!(errors(json!({"fieldConflicts": "ask"})), ["fieldConflicts"]);
+        assert_eq!(
+            errors(json!({"stopLeaversAfter": 4000, "mostNewPeople": 0})),
+            ["stopLeaversAfter", "mostNewPeople"]
+        );
     }
 }

@@ -26,7 +26,7 @@ fn the_documented_access_for_openldap_is_enough_and_no_more() {
 #[test]
 fn the_documented_access_for_389ds_is_enough_and_no_more() {
     let rights = documented("389ds").replace("dc=com", "dc=test");
-    let Some(mut server) = ds389::start_with(&people(), &rights) else { return };
+    let Some(mut server) = ds389::start_with_rights(&people(), &rights) else { return };
     // Nothing above the people may be read.
     server.directory.base = server.directory.people.clone();
     check(&server, "none", "userPassword");

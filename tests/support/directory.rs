@@ -137,12 +137,90 @@ impl Directory {
     /// Replaces one attribute of one person; an empty value removes it.
     pub(crate) fn set(&self, login: &str, attribute: &str, value: &str) {
         let mut ldif = String::new();
-        line(&mut ldif, "dn", &self.dn(login));
+        line(&mut ldif, "dn", &self.dn_now(login));
         ldif += &format!("changetype: modify\nreplace: {attribute}\n");
         if !value.is_empty() {
             line(&mut ldif, attribute, value);
         }
         self.modify(&ldif);
+    }
+
+    /// Replaces one attribute by bytes; nothing removes it.
+    pub(crate) fn set_bytes(&self, login: &str, attribute: &str, value: &[u8]) {
+        let mut ldif = String::new();
+        line(&mut ldif, "dn", &self.dn_now(login));
+        ldif += &format!("changetype: modify\nreplace: {attribute}\n");
+        if !value.is_empty() {
+            ldif += &format!("{attribute}:: {}\n", STANDARD.encode(value));
+        }
+        self.modify(&ldif);
+    }
+
+    /// The bytes of one attribute of one person; of several values the first.
+    pub(crate) fn bytes(&self, login: &str, attribute: &str) -> Vec<u8> {
+        let entry = self.entry(login).1;
+        entry.get(&attribute.to_ascii_lowercase()).and_then(|values| values.first().cloned()).unwrap_or_default()
+    }
+
+    /// Where the person stands now.
+    pub(crate) fn dn_now(&self, login: &str) -> String {
+        self.entry(login).0
+    }
+
+    fn entry(&self, login: &str) -> (String, BTreeMap<String, BTreeSet<Vec<u8>>>) {
+        let filter = format!("(|(uid={login})(sAMAccountName={login}))");
+        let mut search = self.tool("ldapsearch");
+        search.args(["-LLL", "-o", "ldif-wrap=no", "-b"]).arg(&self.base).arg(filter).arg("*");
+        // A domain controller also names other partitions, as references.
+        let mut entries: Vec<_> = parse(&run(&mut search)).into_iter().collect();
+        assert_eq!(entries.len(), 1, "{login} should stand in the directory exactly once: {entries:?}");
+        entries.remove(0)
+    }
+
+    /// Deletes a person.
+    pub(crate) fn delete(&self, login: &str) {
+        let mut ldif = String::new();
+        line(&mut ldif, "dn", &self.dn_now(login));
+        self.modify(&(ldif + "changetype: delete\n"));
+    }
+
+    /// Moves a person below another entry.
+    pub(crate) fn move_to(&self, login: &str, parent: &str) {
+        let dn = self.dn_now(login);
+        let rdn = dn.split(',').next().expect("a DN has parts").to_owned();
+        let mut ldif = String::new();
+        line(&mut ldif, "dn", &dn);
+        ldif += "changetype: moddn\n";
+        line(&mut ldif, "newrdn", &rdn);
+        ldif += "deleteoldrdn: 1\n";
+        line(&mut ldif, "newsuperior", parent);
+        self.modify(&ldif);
+    }
+
+    /// An organisational unit below the people under test, made here.
+    pub(crate) fn add_unit(&self, name: &str) -> String {
+        let dn = format!("ou={name},{}", self.people);
+        self.add(&format!("dn: {dn}\nobjectClass: organizationalUnit\nou: {name}\n\n"));
+        dn
+    }
+
+    /// A place outside the subtree of the people.
+    pub(crate) fn outside(&self) -> String {
+        let parent = if self.kind == Kind::ActiveDirectory { "CN=Users" } else { "ou=service" };
+        format!("{parent},{}", self.base)
+    }
+
+    /// Switches an account off or on again.
+    pub(crate) fn switch(&self, login: &str, on: bool) {
+        let (attribute, value) = match (self.kind, on) {
+            (Kind::ActiveDirectory, true) => ("userAccountControl", "544"),
+            (Kind::ActiveDirectory, false) => ("userAccountControl", "546"),
+            (Kind::OpenLdap, true) => ("employeeType", "staff"),
+            (Kind::OpenLdap, false) => ("employeeType", "disabled"),
+            (Kind::Ds389, true) => ("nsAccountLock", ""),
+            (Kind::Ds389, false) => ("nsAccountLock", "TRUE"),
+        };
+        self.set(login, attribute, value);
     }
 
     /// The DN of a person under test.

@@ -386,7 +386,7 @@ fn is_email(text: &str) -> bool {
 }
 
 /// The name as Asterisk gets it: Ё and ё become Latin, and only letters, numbers, blanks and `+-.@` stay.
-fn caller_id(name: &str) -> String {
+pub(crate) fn caller_id(name: &str) -> String {
     let latin = name.replace('Ё', "E").replace('ё', "e");
     regex(r"[^\p{L}\p{N}\s+\-.@]").replace_all(&latin, "").into_owned()
 }

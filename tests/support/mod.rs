@@ -4,6 +4,7 @@
 //! The test process opens the PBX's database; it therefore never loads the library. The plugin always runs in a child.
 #![allow(dead_code, reason = "every test binary includes all of this module and uses its own part")]
 
+pub(crate) mod both_directions;
 pub(crate) mod browser;
 pub(crate) mod build;
 pub(crate) mod directory;
@@ -13,6 +14,7 @@ pub(crate) mod host;
 pub(crate) mod inside;
 pub(crate) mod package;
 pub(crate) mod pbx;
+pub(crate) mod pbx_edit;
 pub(crate) mod people;
 pub(crate) mod php;
 pub(crate) mod proxy;

@@ -35,6 +35,10 @@ pub(crate) struct RootDse {
     pub controls: Vec<String>,
     /// Its own host name; only Active Directory tells.
     pub host_name: String,
+    /// The trees it holds.
+    pub naming_contexts: Vec<String>,
+    /// Where its schema stands; Active Directory only.
+    pub schema: String,
 }
 
 impl RootDse {
@@ -159,7 +163,7 @@ impl Session {
     }
 
     async fn root_dse(&self) -> Result<RootDse, DirectoryError> {
-        let names = ["supportedControl", "dnsHostName"].map(str::to_owned);
+        let names = ["supportedControl", "dnsHostName", "namingContexts", "schemaNamingContext"].map(str::to_owned);
         let entry = match self.entry("", &names, vec![]).await? {
             Ok(entry) => entry,
             Err(result) => {
@@ -168,7 +172,12 @@ impl Session {
             }
         };
         let host_name = entry.text("dnsHostName").to_lowercase();
-        Ok(RootDse { controls: entry.texts("supportedControl"), host_name })
+        Ok(RootDse {
+            controls: entry.texts("supportedControl"),
+            host_name,
+            naming_contexts: entry.texts("namingContexts"),
+            schema: entry.text("schemaNamingContext"),
+        })
     }
 }
 

@@ -52,6 +52,13 @@ fn is_below(dn: &[(String, String)], base: &[(String, String)]) -> bool {
     !base.is_empty() && dn.ends_with(base)
 }
 
+/// The longest of `contexts` that `dn` stands in or below; `dn` itself where there is none.
+pub(crate) fn context_of(dn: &str, contexts: &[String]) -> String {
+    let Ok(parts) = components(dn) else { return dn.to_owned() };
+    let holds = |context: &&String| components(context).is_ok_and(|context| is_below(&parts, &context));
+    contexts.iter().filter(holds).max_by_key(|context| context.len()).cloned().unwrap_or_else(|| dn.to_owned())
+}
+
 /// Escapes one attribute value for use in a DN.
 fn escape(value: &str) -> String {
     ldap3::dn_escape(value).into_owned()
@@ -85,6 +92,14 @@ pub(crate) fn search_base(base: &str, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_whole_directory_is_found_from_a_part_of_it() {
+        let contexts = ["cn=config", "dc=example,dc=test", "ou=Own,dc=example,dc=test"].map(str::to_owned);
+        assert_eq!(context_of("OU=Staff, DC=Example,dc=test", &contexts), "dc=example,dc=test");
+        assert_eq!(context_of("ou=A,ou=Own,dc=example,dc=test", &contexts), "ou=Own,dc=example,dc=test");
+        assert_eq!(context_of("dc=other", &contexts), "dc=other");
+    }
 
     #[track_caller]
     fn check_base(unit: &str, expected: &str) {

@@ -3,19 +3,25 @@
 //! The network is asynchronous inside and synchronous outside: each call runs a private runtime on the calling thread and
 //! leaves no task, thread or connection behind. Calls must not come from within another asynchronous runtime.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use sync_core::directory::{
-    Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, ReadRequest, WriteOutcome,
+    Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere, ReadRequest,
+    WriteOutcome,
 };
+use sync_core::person::{DirectoryKey, Field};
+use sync_core::recency::DirectoryTime;
 
 pub mod account;
 mod ber;
 mod connection;
 mod diagnose;
 mod dn;
+mod elsewhere;
 mod entry;
 mod errors;
 pub mod filter;
@@ -25,6 +31,7 @@ mod photos;
 mod read;
 mod relay;
 mod settings;
+mod times;
 mod tls;
 mod transport;
 mod validate;
@@ -70,9 +77,36 @@ impl Directory for LdapDirectory {
         })
     }
 
+    fn find(&mut self, keys: &[DirectoryKey], now: i64) -> Result<BTreeMap<DirectoryKey, Elsewhere>, DirectoryError> {
+        if keys.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            let (mut connection, _) = Connection::open(&settings).await?;
+            let found = elsewhere::find(&mut connection, &settings, keys, now).await;
+            connection.close().await;
+            found
+        })
+    }
+
+    fn edit_times(
+        &mut self,
+        wanted: &BTreeMap<DirectoryKey, BTreeSet<Field>>,
+    ) -> Result<BTreeMap<(DirectoryKey, Field), DirectoryTime>, DirectoryError> {
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            let (mut connection, _) = Connection::open(&settings).await?;
+            let times = times::edit_times(&mut connection, &settings, wanted).await;
+            connection.close().await;
+            times
+        })
+    }
+
     fn write(
         &mut self,
         writes: &[DirectoryWrite],
+        replaced_photos: &Path,
         done: &mut dyn FnMut(usize, &WriteOutcome),
     ) -> Result<(), DirectoryError> {
         if writes.is_empty() {
@@ -81,7 +115,7 @@ impl Directory for LdapDirectory {
         let settings = Arc::clone(&self.settings);
         run(async move {
             let (connection, _) = Connection::open(&settings).await?;
-            let outcome = write::write(&connection, settings, writes, done).await;
+            let outcome = write::write(&connection, settings, writes, replaced_photos, done).await;
             connection.close().await;
             outcome
         })
@@ -140,6 +174,8 @@ fn test_settings(vendor: Vendor) -> ServerSettings {
             mobile: "mobile".to_owned(),
             email: "mail".to_owned(),
             photo: String::new(),
+            secret: String::new(),
+            employee_number: String::new(),
             account_status: String::new(),
         },
         page_size: SMALLEST_PAGE,

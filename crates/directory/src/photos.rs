@@ -10,6 +10,7 @@ use std::path::Path;
 use md5::{Digest, Md5};
 use sync_core::directory::{DirectoryError, DirectoryErrorKind, ReadRequest};
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Photo};
+use sync_core::picture;
 
 use crate::connection::{Connection, Search};
 use crate::entry::RawEntry;
@@ -23,10 +24,6 @@ const MAX_BY_KEY: usize = 100;
 const MAX_WITNESSES: usize = 2;
 /// Entries per page of a search that brings photos.
 const PAGE: u32 = 100;
-/// MikoPBX ignores smaller images (docs/MIKOPBX.md, avatars).
-const SMALLEST: usize = 1024;
-/// Larger photos are refused, in bytes.
-const LARGEST: usize = 5 << 20;
 
 /// What is to be said about the photo searches.
 #[derive(Debug, Default)]
@@ -183,7 +180,7 @@ fn spool(directory: &Path, values: &[Vec<u8>]) -> io::Result<Photo> {
     let mut images: Vec<(String, &Vec<u8>)> = Vec::new();
     let mut refusal = None;
     for value in values.iter().filter(|value| !value.is_empty()) {
-        match check(value) {
+        match picture::check(value) {
             Ok(()) => images.push((tls::hex(&Md5::digest(value)), value)),
             Err(text) => refusal = Some(text),
         }
@@ -207,19 +204,10 @@ fn store(directory: &Path, md5: &str, image: &[u8]) -> io::Result<()> {
     fs::rename(&unfinished, &path)
 }
 
-/// Says why MikoPBX could not use an image.
-fn check(image: &[u8]) -> Result<(), String> {
-    let known = [&b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF"];
-    if image.len() > LARGEST {
-        return Err(format!("the photo has {} bytes; at most {LARGEST} are taken", image.len()));
-    }
-    if !known.iter().any(|magic| image.starts_with(magic)) {
-        return Err("the photo is neither JPEG, PNG, GIF nor WebP".to_owned());
-    }
-    if image.len() < SMALLEST {
-        return Err(format!("the photo has {} bytes; MikoPBX takes none below {SMALLEST}", image.len()));
-    }
-    Ok(())
+/// Keeps a photo that is about to be overwritten in the directory, in a file named by its MD5.
+pub(crate) fn keep(directory: &Path, md5: &str, image: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    store(directory, md5, image)
 }
 
 #[cfg(test)]
@@ -230,29 +218,29 @@ mod tests {
     use crate::settings::Vendor;
     use crate::test_settings;
 
-    fn image(magic: &[u8], length: usize) -> Vec<u8> {
-        let mut image = magic.to_vec();
-        image.resize(length, 7);
-        image
+    /// A JPEG; `mark` tells one from another.
+    fn image(mark: u8) -> Vec<u8> {
+        [include_bytes!("../../../tests/data/photo.jpg").as_slice(), &[mark]].concat()
     }
 
     #[test]
     fn only_images_the_pbx_can_use_are_stored() {
         let spool_directory = tempfile::tempdir().expect("a directory");
         let check = |values: &[Vec<u8>]| spool(spool_directory.path(), values).expect("a photo");
-        let good = image(b"\xff\xd8\xff", 2000);
-        let Photo::Spooled { md5 } = check(&[image(b"BM", 2000), good.clone()]) else { panic!("not stored") };
+        let Photo::Spooled { md5 } = check(&[[b"BM", [7; 2000].as_slice()].concat(), image(1)]) else {
+            panic!("not stored")
+        };
         let path = spool_directory.path().join(&md5);
-        assert_eq!(fs::read(&path).expect("the photo"), good);
+        assert_eq!(fs::read(&path).expect("the photo"), image(1));
         assert_eq!(fs::metadata(&path).expect("the photo").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(spool_directory.path()).expect("the directory").count(), 1, "no unfinished file stays");
-        assert!(matches!(check(&[image(b"\xff\xd8\xff", 1023)]), Photo::Refused(text) if text.contains("1023")));
-        assert!(matches!(check(&[image(b"GIF89a", LARGEST + 1)]), Photo::Refused(text) if text.contains("at most")));
-        assert!(matches!(check(&[image(b"<svg", 2000)]), Photo::Refused(text) if text.contains("neither")));
+        assert!(matches!(check(&[image(1)[..1023].to_vec()]), Photo::Refused(text) if text.contains("1023")));
+        assert!(
+            matches!(check(&[[b"<svg", [7; 2000].as_slice()].concat()]), Photo::Refused(text) if text.contains("neither"))
+        );
         assert_eq!(check(&[]), Photo::Absent);
         assert_eq!(check(&[vec![]]), Photo::Absent);
-        let (one, two) = (image(b"RIFF", 1500), image(b"\x89PNG\r\n\x1a\n", 1500));
-        assert_eq!(check(&[one.clone(), two.clone()]), check(&[two, one]), "the order of values does not matter");
+        assert_eq!(check(&[image(1), image(2)]), check(&[image(2), image(1)]), "the order of values does not matter");
     }
 
     fn people(marks: &[(&str, &str)]) -> BTreeMap<DirectoryKey, DirectoryEntry> {
@@ -320,7 +308,8 @@ mod tests {
         let known = ["a", "b", "c", "d", "e"].map(|name| (key(name), "1".to_owned())).into();
         let had_photo = ["a", "c", "d", "e", "gone"].map(key).into();
         let spool = Path::new("");
-        let request = ReadRequest { known_marks: &known, had_photo: &had_photo, spool, now: 0 };
+        let vault = &sync_core::vault::Vault::new([0; 32]);
+        let request = ReadRequest { known_marks: &known, had_photo: &had_photo, spool, vault, now: 0 };
         assert_eq!(witnesses(&people, &request), [&key("c"), &key("d")]);
         let lost = |wanted: &str, found: &[Photo]| {
             let found = found.iter().map(|photo| (key(wanted), photo.clone())).collect();

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use sync_core::directory::{Coverage, DirectoryError, DirectoryErrorKind, DirectorySnapshot, ReadRequest};
 use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Photo};
+use sync_core::vault::Vault;
 use x509_parser::asn1_rs::GeneralizedTime;
 
 use crate::connection::{Connection, RootDse, Search};
@@ -40,7 +41,7 @@ pub(crate) async fn read(
 ) -> Result<DirectorySnapshot, DirectoryError> {
     let filter = people_filter(settings)?;
     let base = settings.search_base();
-    let mut found = Gathered::new(settings, &connection.root, request.now);
+    let mut found = Gathered::new(settings, &connection.root, request);
     let seen = std::cell::Cell::new(0);
     let lost = {
         let page_size = settings.page_size.clamp(1, LARGEST_PAGE);
@@ -73,6 +74,8 @@ fn attributes(settings: &ServerSettings) -> Vec<String> {
     names.extend(more.iter().map(|name| (*name).to_owned()));
     names.extend(account::attributes(settings).into_iter().map(str::to_owned));
     names.extend(settings.attributes.text_fields().into_iter().map(|(_, attribute)| attribute.to_owned()));
+    let others = [&settings.attributes.secret, &settings.attributes.employee_number];
+    names.extend(others.into_iter().filter(|name| !name.is_empty()).cloned());
     names.sort_by_key(|name| name.to_ascii_lowercase());
     names.dedup_by_key(|name| name.to_ascii_lowercase());
     names
@@ -82,6 +85,7 @@ fn attributes(settings: &ServerSettings) -> Vec<String> {
 struct Gathered<'a> {
     settings: &'a ServerSettings,
     host_name: String,
+    vault: &'a Vault,
     now: i64,
     people: BTreeMap<DirectoryKey, DirectoryEntry>,
     warnings: Vec<String>,
@@ -91,11 +95,12 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(settings: &'a ServerSettings, root: &RootDse, now: i64) -> Gathered<'a> {
+    fn new(settings: &'a ServerSettings, root: &RootDse, request: &ReadRequest<'a>) -> Gathered<'a> {
         Gathered {
             settings,
             host_name: root.host_name.clone(),
-            now,
+            vault: request.vault,
+            now: request.now,
             people: BTreeMap::new(),
             warnings: Vec::new(),
             without_id: 0,
@@ -122,7 +127,12 @@ impl<'a> Gathered<'a> {
             self.warn(format!("{} was left out: it has no {names}. Is the server's type right?", raw.dn));
             return Ok(());
         };
-        let (attributes, unusable) = self.values(raw);
+        let (mut attributes, mut unusable) = self.values(raw);
+        let refused_secrets = self.secrets(raw, &mut attributes, &mut unusable);
+        let employee_number = match self.settings.attributes.employee_number.as_str() {
+            "" => String::new(),
+            attribute => raw.text(attribute).trim().to_owned(),
+        };
         let entry = DirectoryEntry {
             key: key.clone(),
             dn: raw.dn.clone(),
@@ -131,6 +141,8 @@ impl<'a> Gathered<'a> {
             attributes,
             unusable,
             photo: Photo::NotAsked,
+            refused_secrets,
+            employee_number,
         };
         self.kept += size(&entry);
         if self.kept > MAX_KEPT {
@@ -170,6 +182,35 @@ impl<'a> Gathered<'a> {
         (values, none_usable)
     }
 
+    /// Puts the SIP secrets into the vault and their fingerprints among the values; answers those MikoPBX would refuse.
+    fn secrets(
+        &mut self,
+        raw: &RawEntry,
+        values: &mut BTreeMap<Field, Vec<String>>,
+        none_usable: &mut BTreeSet<Field>,
+    ) -> BTreeMap<String, String> {
+        let attribute = self.settings.attributes.secret.as_str();
+        let mut refused = BTreeMap::new();
+        if attribute.is_empty() {
+            return refused;
+        }
+        let mut fingerprints = Vec::new();
+        for text in raw.texts(attribute) {
+            let fingerprint = self.vault.keep(&text);
+            if let Err(reason) = sync_core::pbx::secret::check(&text) {
+                refused.insert(fingerprint.clone(), reason);
+            }
+            fingerprints.push(fingerprint);
+        }
+        if fingerprints.is_empty() && raw.unusable(attribute) > 0 {
+            none_usable.insert(Field::Secret);
+        } else if !fingerprints.is_empty() {
+            fingerprints.sort();
+            values.insert(Field::Secret, fingerprints);
+        }
+        refused
+    }
+
     fn into_snapshot(mut self, lost: u64, lost_photos: u64) -> DirectorySnapshot {
         if self.system_accounts > 0 {
             log::debug!("{} system accounts and mailboxes were left out", self.system_accounts);
@@ -191,7 +232,8 @@ impl<'a> Gathered<'a> {
             self.warnings.push(format!("The directory was not read completely: {reason}."));
             Coverage::Partial(reason)
         };
-        DirectorySnapshot { entries: self.people.into_values().collect(), coverage, warnings: self.warnings }
+        let (entries, elsewhere) = (self.people.into_values().collect(), BTreeMap::new());
+        DirectorySnapshot { entries, coverage, elsewhere, warnings: self.warnings }
     }
 }
 

@@ -64,6 +64,10 @@ pub struct Attributes {
     pub email: String,
     /// Photo.
     pub photo: String,
+    /// SIP secret.
+    pub secret: String,
+    /// The number by which the company knows the person.
+    pub employee_number: String,
     /// Account status; read by its value, see [`crate::account`] for the table.
     pub account_status: String,
 }
@@ -77,17 +81,19 @@ impl Attributes {
             Field::Mobile => &self.mobile,
             Field::Number => &self.number,
             Field::Photo => &self.photo,
+            Field::Secret => &self.secret,
         }
     }
 
-    /// The text fields with their attributes, mapped ones only; the photo is not among them.
+    /// The mapped fields with their attributes.
+    pub fn mapped(&self) -> Vec<(Field, &str)> {
+        let all = Field::ALL.into_iter().map(|field| (field, self.of(field)));
+        all.filter(|(_, attribute)| !attribute.is_empty()).collect()
+    }
+
+    /// The mapped fields whose values are read as they stand: without the photo and the SIP secret.
     pub fn text_fields(&self) -> Vec<(Field, &str)> {
-        Field::ALL
-            .into_iter()
-            .filter(|field| *field != Field::Photo)
-            .map(|field| (field, self.of(field)))
-            .filter(|(_, attribute)| !attribute.is_empty())
-            .collect()
+        self.mapped().into_iter().filter(|(field, _)| !matches!(field, Field::Photo | Field::Secret)).collect()
     }
 }
 

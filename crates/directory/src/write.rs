@@ -5,11 +5,13 @@
 //! attribute the server itself would accept a second value.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ldap3::controls::{Assertion, MakeCritical, PostRead, RawControl};
 use ldap3::{LdapResult, Mod, Scope};
-use sync_core::directory::{DirectoryError, DirectoryErrorKind, DirectoryWrite, WriteOutcome};
+use md5::{Digest, Md5};
+use sync_core::directory::{DirectoryError, DirectoryErrorKind, DirectoryWrite, NewValue, RawValue, WriteOutcome};
 use sync_core::person::{DirectoryKey, Field};
 use tokio::task::JoinSet;
 
@@ -17,7 +19,7 @@ use crate::connection::{Connection, RootDse, Session, control_value};
 use crate::entry::{BadEntry, RawEntry};
 use crate::errors::{error, named};
 use crate::settings::{ServerSettings, Vendor};
-use crate::{ber, filter, ids};
+use crate::{ber, filter, ids, photos, tls};
 
 /// Entries written at the same time over one connection.
 const IN_FLIGHT: usize = 16;
@@ -37,6 +39,7 @@ mod code {
     pub(crate) const ATTRIBUTE_OR_VALUE_EXISTS: u32 = 20;
     pub(crate) const NO_SUCH_OBJECT: u32 = 32;
     pub(crate) const INSUFFICIENT_ACCESS: u32 = 50;
+    pub(crate) const NOT_ALLOWED_ON_RDN: u32 = 67;
     pub(crate) const ASSERTION_FAILED: u32 = 122;
 }
 
@@ -47,9 +50,11 @@ pub(crate) async fn write(
     connection: &Connection,
     settings: Arc<ServerSettings>,
     writes: &[DirectoryWrite],
+    replaced_photos: &Path,
     done: &mut dyn FnMut(usize, &WriteOutcome),
 ) -> Result<(), DirectoryError> {
-    let writer = Arc::new(Writer { session: connection.session.clone(), root: connection.root.clone(), settings });
+    let (session, root) = (connection.session.clone(), connection.root.clone());
+    let writer = Arc::new(Writer { session, root, settings, replaced_photos: replaced_photos.to_owned() });
     let mut waiting = groups(writes, &writer.settings).into_iter();
     let mut running: JoinSet<(Outcomes, Result<(), DirectoryError>)> = JoinSet::new();
     let mut failure = Ok(());
@@ -73,55 +78,74 @@ pub(crate) async fn write(
     }
 }
 
-/// One write with the attribute it goes to.
+/// One text with the attribute it goes to.
 #[derive(Clone, Debug)]
 struct Job {
     index: usize,
+    field: Field,
     attribute: String,
-    write: DirectoryWrite,
+    dn: String,
+    seen: BTreeSet<RawValue>,
+    replaces: Option<RawValue>,
+    value: RawValue,
 }
 
 impl Job {
     /// The attribute's values after the write, given those before.
-    fn applied(&self, before: &BTreeSet<String>) -> BTreeSet<String> {
+    fn applied(&self, before: &BTreeSet<RawValue>) -> BTreeSet<RawValue> {
         let mut after = before.clone();
-        if let Some(old) = &self.write.replaces {
+        if let Some(old) = &self.replaces {
             after.remove(old);
         }
-        if !self.write.value.is_empty() {
-            after.insert(self.write.value.clone());
+        if !self.value.is_empty() {
+            after.insert(self.value.clone());
         }
         after
     }
 
-    fn seen(&self) -> BTreeSet<String> {
-        self.write.seen.iter().filter(|value| !value.trim().is_empty()).cloned().collect()
-    }
-
     fn changes_nothing(&self) -> bool {
-        self.applied(&self.seen()) == self.seen()
+        self.applied(&self.seen) == self.seen
     }
 
     fn adds(&self) -> bool {
-        self.write.replaces.is_none()
+        self.replaces.is_none()
     }
 
     /// The smallest change: exactly the old value out, exactly the new one in.
     fn modifications(&self) -> Vec<Mod<Vec<u8>>> {
-        let (before, after) = (self.seen(), self.applied(&self.seen()));
-        let set = |value: &String| HashSet::from([value.clone().into_bytes()]);
+        let after = self.applied(&self.seen);
+        let set = |value: &RawValue| HashSet::from([value.0.clone()]);
         let name = || self.attribute.clone().into_bytes();
-        let out =
-            self.write.replaces.iter().filter(|old| !after.contains(*old)).map(|old| Mod::Delete(name(), set(old)));
-        let added = after.difference(&before).map(|new| Mod::Add(name(), set(new)));
+        let out = self.replaces.iter().filter(|old| !after.contains(*old)).map(|old| Mod::Delete(name(), set(old)));
+        let added = after.difference(&self.seen).map(|new| Mod::Add(name(), set(new)));
         out.chain(added).collect()
     }
+
+    /// The value as a sentence may show it: never a SIP secret.
+    fn shown(&self) -> String {
+        match self.field {
+            Field::Secret => "the SIP secret".to_owned(),
+            _ => format!("\"{}\"", String::from_utf8_lossy(&self.value.0).chars().take(SHOWN).collect::<String>()),
+        }
+    }
+}
+
+/// One photo with the attribute it goes to.
+#[derive(Clone, Debug)]
+struct PhotoJob {
+    index: usize,
+    attribute: String,
+    dn: String,
+    /// MD5 of the photo that is replaced; empty where there must be none.
+    replaces: String,
+    image: RawValue,
 }
 
 /// Writes that go to one entry.
 struct Group {
     target: Target,
     jobs: Vec<Job>,
+    photos: Vec<PhotoJob>,
 }
 
 /// The entry as far as it is known.
@@ -139,11 +163,25 @@ fn groups(writes: &[DirectoryWrite], settings: &ServerSettings) -> Vec<Group> {
         let place = *places.entry(write.key.clone()).or_insert_with(|| {
             let dn = ids::stable_dn(settings.vendor, &write.key).unwrap_or_else(|| write.dn.clone());
             let target = Target { key: write.key.clone(), dn, mark: write.change_mark.clone(), looked_up: false };
-            groups.push(Group { target, jobs: Vec::new() });
+            groups.push(Group { target, jobs: Vec::new(), photos: Vec::new() });
             groups.len() - 1
         });
-        let attribute = settings.attributes.of(write.field).to_owned();
-        groups[place].jobs.push(Job { index, attribute, write: write.clone() });
+        let (attribute, dn) = (settings.attributes.of(write.field).to_owned(), write.dn.clone());
+        match &write.value {
+            NewValue::Text { seen, replaces, value } => groups[place].jobs.push(Job {
+                index,
+                field: write.field,
+                attribute,
+                dn,
+                seen: seen.iter().filter(|value| !value.is_empty()).cloned().collect(),
+                replaces: replaces.clone(),
+                value: value.clone(),
+            }),
+            NewValue::Photo { replaces, image } => {
+                let (replaces, image) = (replaces.clone(), image.clone());
+                groups[place].photos.push(PhotoJob { index, attribute, dn, replaces, image });
+            }
+        }
     }
     groups
 }
@@ -152,6 +190,8 @@ struct Writer {
     session: Session,
     root: RootDse,
     settings: Arc<ServerSettings>,
+    /// Where photos go that are overwritten.
+    replaced_photos: PathBuf,
 }
 
 /// Jobs the server refused together, with its result.
@@ -162,24 +202,88 @@ struct Refusal {
 
 impl Writer {
     async fn write_entry(&self, group: Group, outcomes: &mut Outcomes) -> Result<(), DirectoryError> {
-        let Group { mut target, jobs } = group;
+        let Group { mut target, jobs, photos } = group;
+        self.write_texts(&mut target, jobs, outcomes).await?;
+        for photo in photos {
+            let outcome = self.write_photo(&mut target, &photo).await?;
+            outcomes.push((photo.index, outcome));
+        }
+        Ok(())
+    }
+
+    async fn write_texts(
+        &self,
+        target: &mut Target,
+        jobs: Vec<Job>,
+        outcomes: &mut Outcomes,
+    ) -> Result<(), DirectoryError> {
         let jobs = self.sort_out(jobs, outcomes);
-        let Some(refusal) = self.try_together(&mut target, jobs, outcomes).await? else { return Ok(()) };
+        let Some(refusal) = self.try_together(target, jobs, outcomes).await? else { return Ok(()) };
         let single = refusal.jobs.len() == 1;
         for job in refusal.jobs {
             // What was refused together is tried one by one, so that one attribute does not hold up the others.
             let result = if single {
                 refusal.result.clone()
             } else {
-                match self.try_together(&mut target, vec![job.clone()], outcomes).await? {
+                match self.try_together(target, vec![job.clone()], outcomes).await? {
                     Some(alone) => alone.result,
                     None => continue,
                 }
             };
-            let outcome = self.judge(&mut target, &job, &result).await?;
+            let outcome = self.judge(target, &job, &result).await?;
             outcomes.push((job.index, outcome));
         }
         Ok(())
+    }
+
+    /// Photos are compared by hash, read just before. Most directories have no equality rule for them, so all values are
+    /// replaced, ours by the new one: under the assertion where there is one, and read again afterwards where there is none.
+    async fn write_photo(&self, target: &mut Target, job: &PhotoJob) -> Result<WriteOutcome, DirectoryError> {
+        if job.attribute.is_empty() {
+            return Ok(WriteOutcome::Refused("no attribute is mapped to the photo".to_owned()));
+        }
+        let names = [job.attribute.clone()];
+        let entry = match self.read_again(target, &names).await? {
+            Ok(entry) => entry,
+            Err(text) => return Ok(WriteOutcome::Refused(text)),
+        };
+        let (ours, others): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = entry
+            .values(&job.attribute)
+            .iter()
+            .filter(|value| !value.is_empty())
+            .partition(|value| !job.replaces.is_empty() && tls::hex(&Md5::digest(value)) == job.replaces);
+        if ours.is_empty() != job.replaces.is_empty() || (job.replaces.is_empty() && !others.is_empty()) {
+            return Ok(WriteOutcome::ChangedMeanwhile);
+        }
+        if let Some(old) = ours.first()
+            && let Err(reason) = photos::keep(&self.replaced_photos, &job.replaces, old)
+        {
+            let place = self.replaced_photos.display();
+            let text = format!("the photo it replaces cannot be kept in {place}, so nothing was written: {reason}");
+            return Ok(WriteOutcome::Refused(text));
+        }
+        let result = self.modify(target, photo_changes(job, &ours, &others, self.is_single_valued())).await?;
+        match result.rc {
+            code::SUCCESS if self.asserts(target) => {
+                self.settle(target, &result);
+                Ok(WriteOutcome::Written { change_mark: target.mark.clone() })
+            }
+            code::SUCCESS => {
+                target.mark.clear();
+                let stands = self.read_again(target, &names).await?.is_ok_and(|entry| holds_photo(&entry, job));
+                let written = WriteOutcome::Written { change_mark: String::new() };
+                Ok(if stands { written } else { WriteOutcome::ChangedMeanwhile })
+            }
+            code::ASSERTION_FAILED | code::NO_SUCH_ATTRIBUTE | code::ATTRIBUTE_OR_VALUE_EXISTS => {
+                Ok(WriteOutcome::ChangedMeanwhile)
+            }
+            _ => Ok(self.refused(&job.attribute, &job.dn, "the photo", &result)),
+        }
+    }
+
+    /// Active Directory compares photos byte by byte: there the old one can be taken out exactly.
+    fn is_single_valued(&self) -> bool {
+        self.settings.vendor == Vendor::ActiveDirectory
     }
 
     /// Takes out what needs no server or cannot be done.
@@ -260,7 +364,7 @@ impl Writer {
         jobs: Vec<Job>,
         outcomes: &mut Outcomes,
     ) -> Result<Option<Refusal>, DirectoryError> {
-        let entry = match self.read_again(target, &jobs).await? {
+        let entry = match self.read_again(target, &attributes_of(&jobs)).await? {
             Ok(entry) => entry,
             Err(text) => {
                 outcomes.extend(jobs.iter().map(|job| (job.index, WriteOutcome::Refused(text.clone()))));
@@ -268,7 +372,7 @@ impl Writer {
             }
         };
         let (jobs, changed): (Vec<Job>, Vec<Job>) =
-            jobs.into_iter().partition(|job| values(&entry, &job.attribute) == job.seen());
+            jobs.into_iter().partition(|job| values(&entry, &job.attribute) == job.seen);
         outcomes.extend(changed.iter().map(|job| (job.index, WriteOutcome::ChangedMeanwhile)));
         if jobs.is_empty() {
             return Ok(None);
@@ -291,12 +395,13 @@ impl Writer {
         jobs: Vec<Job>,
         outcomes: &mut Outcomes,
     ) -> Result<(), DirectoryError> {
-        let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut expected: BTreeMap<String, BTreeSet<RawValue>> = BTreeMap::new();
         for job in &jobs {
-            let before = expected.remove(&job.attribute).unwrap_or_else(|| job.seen());
+            let before = expected.remove(&job.attribute).unwrap_or_else(|| job.seen.clone());
             expected.insert(job.attribute.clone(), job.applied(&before));
         }
-        let entry = if jobs.iter().any(Job::adds) { self.read_again(target, &jobs).await?.ok() } else { None };
+        let adds = jobs.iter().any(Job::adds);
+        let entry = if adds { self.read_again(target, &attributes_of(&jobs)).await?.ok() } else { None };
         for job in jobs {
             let outcome = match &entry {
                 Some(entry) if job.adds() => {
@@ -314,16 +419,16 @@ impl Writer {
         &self,
         target: &mut Target,
         job: &Job,
-        now: &BTreeSet<String>,
-        expected: &BTreeSet<String>,
+        now: &BTreeSet<RawValue>,
+        expected: &BTreeSet<RawValue>,
     ) -> Result<WriteOutcome, DirectoryError> {
-        if !now.contains(&job.write.value) {
+        if !now.contains(&job.value) {
             return Ok(WriteOutcome::ChangedMeanwhile);
         }
         if now.is_subset(expected) {
             return Ok(WriteOutcome::Written { change_mark: String::new() });
         }
-        let ours = HashSet::from([job.write.value.clone().into_bytes()]);
+        let ours = HashSet::from([job.value.0.clone()]);
         let result = self.modify(target, vec![Mod::Delete(job.attribute.clone().into_bytes(), ours)]).await?;
         Ok(match result.rc {
             code::SUCCESS | code::NO_SUCH_ATTRIBUTE => WriteOutcome::ChangedMeanwhile,
@@ -342,17 +447,17 @@ impl Writer {
             code::ASSERTION_FAILED => Ok(WriteOutcome::ChangedMeanwhile),
             code::INAPPROPRIATE_MATCHING => self.replace_whole(target, job).await,
             code::NO_SUCH_ATTRIBUTE | code::ATTRIBUTE_OR_VALUE_EXISTS | code::CONSTRAINT_VIOLATION => {
-                let now = self.read_again(target, std::slice::from_ref(job)).await?;
-                let unchanged = now.as_ref().is_ok_and(|entry| values(entry, &job.attribute) == job.seen());
+                let now = self.read_again(target, std::slice::from_ref(&job.attribute)).await?;
+                let unchanged = now.as_ref().is_ok_and(|entry| values(entry, &job.attribute) == job.seen);
                 if !unchanged {
                     return Ok(WriteOutcome::ChangedMeanwhile);
                 }
-                if result.rc == code::ATTRIBUTE_OR_VALUE_EXISTS && !job.adds() && job.seen().len() > 1 {
+                if result.rc == code::ATTRIBUTE_OR_VALUE_EXISTS && !job.adds() && job.seen.len() > 1 {
                     return self.take_out(target, job).await;
                 }
-                Ok(self.refused(job, result))
+                Ok(self.refused(&job.attribute, &job.dn, &job.shown(), result))
             }
-            _ => Ok(self.refused(job, result)),
+            _ => Ok(self.refused(&job.attribute, &job.dn, &job.shown(), result)),
         }
     }
 
@@ -360,7 +465,7 @@ impl Writer {
     /// and hyphens (RFC 4517, 4.2.29): only the old value goes.
     async fn take_out(&self, target: &mut Target, job: &Job) -> Result<WriteOutcome, DirectoryError> {
         let mut removal = job.clone();
-        removal.write.value.clear();
+        removal.value = RawValue::default();
         let result = self.modify(target, removal.modifications()).await?;
         Ok(match result.rc {
             code::SUCCESS => {
@@ -368,19 +473,19 @@ impl Writer {
                 WriteOutcome::Written { change_mark: target.mark.clone() }
             }
             code::ASSERTION_FAILED | code::NO_SUCH_ATTRIBUTE => WriteOutcome::ChangedMeanwhile,
-            _ => self.refused(job, &result),
+            _ => self.refused(&job.attribute, &job.dn, &job.shown(), &result),
         })
     }
 
     /// For attributes without an equality rule no single value can be deleted: all values are replaced.
     async fn replace_whole(&self, target: &mut Target, job: &Job) -> Result<WriteOutcome, DirectoryError> {
         if !self.asserts(target) {
-            let now = self.read_again(target, std::slice::from_ref(job)).await?;
-            if !now.is_ok_and(|entry| values(&entry, &job.attribute) == job.seen()) {
+            let now = self.read_again(target, std::slice::from_ref(&job.attribute)).await?;
+            if !now.is_ok_and(|entry| values(&entry, &job.attribute) == job.seen) {
                 return Ok(WriteOutcome::ChangedMeanwhile);
             }
         }
-        let after = job.applied(&job.seen()).into_iter().map(String::into_bytes).collect();
+        let after = job.applied(&job.seen).into_iter().map(|value| value.0).collect();
         let result = self.modify(target, vec![Mod::Replace(job.attribute.clone().into_bytes(), after)]).await?;
         Ok(match result.rc {
             code::SUCCESS => {
@@ -388,28 +493,30 @@ impl Writer {
                 WriteOutcome::Written { change_mark: target.mark.clone() }
             }
             code::ASSERTION_FAILED => WriteOutcome::ChangedMeanwhile,
-            _ => self.refused(job, &result),
+            _ => self.refused(&job.attribute, &job.dn, &job.shown(), &result),
         })
     }
 
-    fn refused(&self, job: &Job, result: &LdapResult) -> WriteOutcome {
+    /// What it means that the server refused `what`.
+    fn refused(&self, attribute: &str, dn: &str, what: &str, result: &LdapResult) -> WriteOutcome {
         let (server, login) = (&self.session.link.endpoint, &self.settings.login);
-        let (attribute, dn) = (&job.attribute, &job.write.dn);
-        let value: String = job.write.value.chars().take(SHOWN).collect();
         match result.rc {
             code::INSUFFICIENT_ACCESS => WriteOutcome::NoRights(format!(
                 "\"{login}\" may not write {attribute} of {dn} on {server}: give it that right in the directory ({})",
                 named(result)
             )),
             code::NO_SUCH_OBJECT => WriteOutcome::Refused(gone(dn, server)),
+            code::NOT_ALLOWED_ON_RDN => WriteOutcome::Refused(format!(
+                "{attribute} is part of the name of {dn}, so {server} does not let it be changed: map another attribute, \
+                 or rename the entry in the directory ({})",
+                named(result)
+            )),
             code::CONSTRAINT_VIOLATION => WriteOutcome::Refused(format!(
-                "{server} refuses \"{value}\" as {attribute} of {dn}: too long, of the wrong form, or a second value where \
+                "{server} refuses {what} as {attribute} of {dn}: too long, of the wrong form, or a second value where \
                  one is allowed ({})",
                 named(result)
             )),
-            _ => {
-                WriteOutcome::Refused(format!("{server} refuses \"{value}\" as {attribute} of {dn}: {}", named(result)))
-            }
+            _ => WriteOutcome::Refused(format!("{server} refuses {what} as {attribute} of {dn}: {}", named(result))),
         }
     }
 
@@ -422,10 +529,14 @@ impl Writer {
         self.session.modify(&target.dn, changes, self.assertion(target)).await
     }
 
-    /// Reads the attributes of the jobs; the inner error says why the entry cannot be read.
-    async fn read_again(&self, target: &mut Target, jobs: &[Job]) -> Result<Result<RawEntry, String>, DirectoryError> {
+    /// Reads some attributes; the inner error says why the entry cannot be read.
+    async fn read_again(
+        &self,
+        target: &mut Target,
+        attributes: &[String],
+    ) -> Result<Result<RawEntry, String>, DirectoryError> {
         let names = ids::attributes(self.settings.vendor).iter().map(|name| (*name).to_owned());
-        let names: Vec<String> = names.chain(jobs.iter().map(|job| job.attribute.clone())).collect();
+        let names: Vec<String> = names.chain(attributes.iter().cloned()).collect();
         let found = self.session.entry(&target.dn, &names, vec![]).await?;
         let is_same = |entry: &RawEntry| ids::key(self.settings.vendor, entry).as_ref() == Some(&target.key);
         match found {
@@ -468,17 +579,36 @@ fn gone(dn: &str, server: &str) -> String {
 
 /// Why a write cannot be sent at all.
 fn refusal_before_sending(job: &Job) -> Option<String> {
-    if job.write.field == Field::Photo {
-        return Some("photos are not written to the directory".to_owned());
-    }
-    if job.attribute.is_empty() {
-        return Some(format!("no attribute is mapped to the {}", job.write.field.name()));
-    }
-    None
+    job.attribute.is_empty().then(|| format!("no attribute is mapped to the {}", job.field.name()))
 }
 
-fn values(entry: &RawEntry, attribute: &str) -> BTreeSet<String> {
-    entry.texts(attribute).into_iter().collect()
+fn attributes_of(jobs: &[Job]) -> Vec<String> {
+    jobs.iter().map(|job| job.attribute.clone()).collect()
+}
+
+fn values(entry: &RawEntry, attribute: &str) -> BTreeSet<RawValue> {
+    entry.texts(attribute).iter().map(|text| RawValue::text(text)).collect()
+}
+
+/// The change that puts a photo in the place of ours.
+fn photo_changes(job: &PhotoJob, ours: &[&Vec<u8>], others: &[&Vec<u8>], exact: bool) -> Vec<Mod<Vec<u8>>> {
+    let name = || job.attribute.clone().into_bytes();
+    let new = Some(job.image.0.clone()).filter(|image| !image.is_empty());
+    if exact {
+        let out = ours.iter().map(|old| Mod::Delete(name(), HashSet::from([(*old).clone()])));
+        return out.chain(new.map(|new| Mod::Add(name(), HashSet::from([new])))).collect();
+    }
+    let after = others.iter().map(|other| (*other).clone()).chain(new).collect();
+    vec![Mod::Replace(name(), after)]
+}
+
+/// Whether the entry holds what was written.
+fn holds_photo(entry: &RawEntry, job: &PhotoJob) -> bool {
+    let values = entry.values(&job.attribute);
+    match job.image.0.is_empty() {
+        true => !values.iter().any(|value| tls::hex(&Md5::digest(value)) == job.replaces),
+        false => values.contains(&job.image.0),
+    }
 }
 
 /// entryCSN from a post-read answer, which is a whole search entry (RFC 4527, 3.2).
@@ -500,17 +630,23 @@ mod tests {
     use super::*;
     use crate::test_settings;
 
-    fn job(seen: &[&str], replaces: Option<&str>, value: &str) -> Job {
-        let write = DirectoryWrite {
-            key: DirectoryKey("k".to_owned()),
+    fn write(key: &str, seen: &[&str], replaces: Option<&str>, value: &str) -> DirectoryWrite {
+        DirectoryWrite {
+            key: DirectoryKey(key.to_owned()),
             dn: "cn=a".to_owned(),
             change_mark: String::new(),
             field: Field::Number,
-            seen: seen.iter().map(|value| (*value).to_owned()).collect(),
-            replaces: replaces.map(str::to_owned),
-            value: value.to_owned(),
-        };
-        Job { index: 0, attribute: "telephoneNumber".to_owned(), write }
+            value: NewValue::Text {
+                seen: seen.iter().map(|value| RawValue::text(value)).collect(),
+                replaces: replaces.map(RawValue::text),
+                value: RawValue::text(value),
+            },
+        }
+    }
+
+    fn job(seen: &[&str], replaces: Option<&str>, value: &str) -> Job {
+        let settings = test_settings(Vendor::OpenLdap);
+        groups(&[write("k", seen, replaces, value)], &settings).remove(0).jobs.remove(0)
     }
 
     /// Changes as text: `-old +new`.
@@ -539,16 +675,42 @@ mod tests {
     #[test]
     fn writes_to_one_entry_are_grouped_in_order() {
         let settings = test_settings(Vendor::ActiveDirectory);
-        let write = |key: &str| {
-            let mut write = job(&[], None, "1").write;
-            write.key = DirectoryKey(key.to_owned());
-            write
-        };
+        let write = |key: &str| write(key, &[], None, "1");
         let groups = groups(&[write("b"), write("a"), write("b")], &settings);
         let indices: Vec<Vec<usize>> =
             groups.iter().map(|group| group.jobs.iter().map(|job| job.index).collect()).collect();
         assert_eq!(indices, [vec![0, 2], vec![1]]);
         assert_eq!(groups[0].target.dn, "<GUID=b>");
+    }
+
+    #[test]
+    fn a_photo_takes_the_place_of_ours_alone() {
+        let job = PhotoJob {
+            index: 0,
+            attribute: "jpegPhoto".to_owned(),
+            dn: "cn=a".to_owned(),
+            replaces: "md5".to_owned(),
+            image: RawValue(vec![3]),
+        };
+        let (ours, other) = (vec![1], vec![2]);
+        let told = |changes: Vec<Mod<Vec<u8>>>| format!("{changes:?}");
+        let name = b"jpegPhoto".to_vec();
+        let set = |values: &[u8]| values.iter().map(|value| vec![*value]).collect::<HashSet<_>>();
+        let [Mod::Replace(_, after)] = &photo_changes(&job, &[&ours], &[&other], false)[..] else {
+            panic!("no replace")
+        };
+        assert_eq!(*after, set(&[2, 3]));
+        let exact = vec![Mod::Delete(name.clone(), set(&[1])), Mod::Add(name.clone(), set(&[3]))];
+        assert_eq!(told(photo_changes(&job, &[&ours], &[], true)), told(exact));
+        let removal = PhotoJob { image: RawValue::default(), ..job };
+        assert_eq!(told(photo_changes(&removal, &[&ours], &[], false)), told(vec![Mod::Replace(name, set(&[]))]));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret = Job { field: Field::Secret, ..job(&["old-secret"], Some("old-secret"), "new-secret") };
+        assert_eq!(secret.shown(), "the SIP secret");
+        assert!(!format!("{secret:?}").contains("secret\""), "{secret:?}");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What a directory is to the core: something that can be read as a whole and written value by value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::person::{DirectoryEntry, DirectoryKey, Field};
+use crate::person::{AccountState, DirectoryEntry, DirectoryKey, Field};
+use crate::recency::DirectoryTime;
+use crate::vault::Vault;
 
 /// How much of the directory a read covers. Only [`Coverage::Full`] proves that somebody is absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +25,19 @@ pub struct DirectorySnapshot {
     pub entries: Vec<DirectoryEntry>,
     /// How much of the directory this is.
     pub coverage: Coverage,
+    /// Linked people whom the search did not find, and who are in the directory all the same.
+    pub elsewhere: BTreeMap<DirectoryKey, Elsewhere>,
     /// Sentences for the report: entries left out, odd values, which server answered.
     pub warnings: Vec<String>,
+}
+
+/// An entry outside the server's base or filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its DN.
+    pub dn: String,
+    /// Account status.
+    pub account: AccountState,
 }
 
 /// What a read needs to know.
@@ -35,8 +49,32 @@ pub struct ReadRequest<'a> {
     pub had_photo: &'a BTreeSet<DirectoryKey>,
     /// Directory for the photos that arrive; files are named by MD5.
     pub spool: &'a Path,
+    /// Takes the SIP secrets that arrive; the entries hold their fingerprints.
+    pub vault: &'a Vault,
     /// Unix time in milliseconds.
     pub now: i64,
+}
+
+/// A value on its way into the directory. `Debug` tells its length only, since it may be a SIP secret or a photo.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RawValue(pub Vec<u8>);
+
+impl RawValue {
+    /// A text.
+    pub fn text(text: &str) -> RawValue {
+        RawValue(text.as_bytes().to_vec())
+    }
+
+    /// Whether this is "no value": nothing, or white space alone.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(u8::is_ascii_whitespace)
+    }
+}
+
+impl fmt::Debug for RawValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes", self.0.len())
+    }
 }
 
 /// One value to be written to one entry by compare-and-set.
@@ -50,12 +88,29 @@ pub struct DirectoryWrite {
     pub change_mark: String,
     /// The field; the directory knows the attribute mapped to it.
     pub field: Field,
-    /// The attribute's values at the time of the read, as the directory spells them.
-    pub seen: Vec<String>,
-    /// The one of `seen` that is replaced; `None` adds the new value.
-    pub replaces: Option<String>,
-    /// The new value; empty removes the one replaced.
-    pub value: String,
+    /// What is written over what.
+    pub value: NewValue,
+}
+
+/// What is written over what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewValue {
+    /// A text, or a SIP secret.
+    Text {
+        /// The attribute's values at the time of the read, as the directory spells them.
+        seen: Vec<RawValue>,
+        /// The one of `seen` that is replaced; `None` adds the new value.
+        replaces: Option<RawValue>,
+        /// The new value; empty removes the one replaced.
+        value: RawValue,
+    },
+    /// A photo.
+    Photo {
+        /// MD5 of the photo that is replaced, lower-case hex; empty where there must be none.
+        replaces: String,
+        /// The image; empty removes the one replaced.
+        image: RawValue,
+    },
 }
 
 /// What became of one write.
@@ -84,11 +139,23 @@ pub trait Directory {
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<DirectorySnapshot, DirectoryError>;
 
+    /// Looks for entries by their identifiers in the whole directory, whatever the server's base and filter say. Whoever
+    /// is not in the answer is not there, or not shown to the login.
+    fn find(&mut self, keys: &[DirectoryKey], now: i64) -> Result<BTreeMap<DirectoryKey, Elsewhere>, DirectoryError>;
+
+    /// When these fields of these entries were edited, as far as the directory tells; asked only about two-sided edits.
+    fn edit_times(
+        &mut self,
+        wanted: &BTreeMap<DirectoryKey, BTreeSet<Field>>,
+    ) -> Result<BTreeMap<(DirectoryKey, Field), DirectoryTime>, DirectoryError>;
+
     /// Writes values, pipelined over one connection; answers one outcome per write, in order. An error means that the
-    /// connection failed; `done` was called, with the write's index, for every outcome that is certain.
+    /// connection failed; `done` was called, with the write's index, for every outcome that is certain. Photos that are
+    /// overwritten are kept in `replaced_photos`, in files named by their MD5.
     fn write(
         &mut self,
         writes: &[DirectoryWrite],
+        replaced_photos: &Path,
         done: &mut dyn FnMut(usize, &WriteOutcome),
     ) -> Result<(), DirectoryError>;
 }

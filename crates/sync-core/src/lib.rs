@@ -6,6 +6,7 @@
 //! synchronisation from start to finish.
 
 pub mod claims;
+pub mod decision;
 pub mod directory;
 pub mod host;
 pub mod journal;
@@ -18,8 +19,12 @@ pub mod numbering;
 pub mod pbx;
 pub mod person;
 pub mod phone;
+pub mod picture;
 pub mod plan;
+pub mod policy;
+pub mod recency;
 pub mod report;
 pub mod rules;
 pub mod run;
 mod statements;
+pub mod vault;

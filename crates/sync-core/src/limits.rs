@@ -1,31 +1,45 @@
 //! Safety limits: changes that a mistake in the directory or in the settings would make are held, the rest goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::person::{Field, Note};
-use crate::plan::{Action, Change, Departure, PersonPlan, Plan, Side};
+use serde::{Deserialize, Serialize};
+
+use crate::person::{DirectoryKey, Field, Note};
+use crate::plan::{AccountStep, Action, Change, Departure, PersonPlan, Plan, Side, Why};
 
 /// How much may change without somebody approving it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The run was made by a tick, so nobody is watching.
     pub tick: bool,
+    /// Nobody has stood behind a run with the present mapping yet, and this one is made by a tick: all of it is held.
+    pub first_run: bool,
     /// Most new employees of a tick's run.
     pub most_new: usize,
     /// Most linked people with the same kind of change, whatever their number.
     pub at_least: usize,
     /// Most linked people with the same kind of change, in percent of all linked people.
     pub percent: usize,
+    /// What an administrator has approved. Holds that are among it let everything through.
+    pub approved: Vec<Hold>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { tick: false, most_new: 100, at_least: 5, percent: 2 }
+        Limits { tick: false, first_run: false, most_new: 100, at_least: 5, percent: 2, approved: Vec::new() }
+    }
+}
+
+impl Limits {
+    /// Whether everything a hold concerns was approved.
+    fn approves(&self, what: &str, people: &BTreeSet<DirectoryKey>) -> bool {
+        let approved = self.approved.iter().find(|hold| hold.what == what && hold.approvable());
+        approved.is_some_and(|hold| people.is_subset(&hold.people))
     }
 }
 
 /// A kind of change that is held because it concerns too many people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// What: `renamed`, `renumbered`, `email changed`, `mobile cleared`, `new people` and so on.
     pub what: String,
@@ -35,6 +49,25 @@ pub struct Hold {
     pub limit: usize,
     /// A plain sentence.
     pub reason: String,
+    /// The entries it concerns.
+    pub people: BTreeSet<DirectoryKey>,
+}
+
+/// Everything a first run would do.
+const FIRST_RUN: &str = "first run";
+/// An answer without anybody, which is a failure and never a result.
+const NOBODY: &str = "an answer of nobody";
+
+impl Hold {
+    /// Whether somebody may let it through: never an answer of nobody.
+    pub fn approvable(&self) -> bool {
+        self.what != NOBODY
+    }
+
+    /// Whether it concerns nobody but those of `earlier` holds.
+    pub fn is_within(&self, earlier: &[Hold]) -> bool {
+        earlier.iter().any(|hold| hold.what == self.what && self.people.is_subset(&hold.people))
+    }
 }
 
 /// A plan within the limits: the only thing that can be applied.
@@ -54,16 +87,22 @@ impl ApprovedPlan {
 }
 
 impl Plan {
-    /// Takes out what exceeds the limits; what was taken out is named.
+    /// Takes out what exceeds the limits and nobody has approved; what was taken out is named.
     pub fn approve(mut self, limits: &Limits) -> (ApprovedPlan, Vec<Hold>) {
         let most = limits.at_least.max(self.linked * limits.percent / 100);
-        let mut holds: Vec<Hold> =
-            [hold_empty_answer(&self), hold_mismatches(&mut self, most), hold_departures(&mut self, most)]
-                .into_iter()
-                .flatten()
-                .collect();
-        holds.extend(hold_changes(&mut self, most));
+        let concerned = people_concerned(&self);
+        let mut holds: Vec<Hold> = [
+            hold_empty_answer(&self),
+            hold_mismatches(&mut self, most, limits),
+            hold_departures(&mut self, most, limits),
+            hold_accounts(&mut self, most, limits),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        holds.extend(hold_changes(&mut self, most, limits));
         holds.extend(hold_crowd(&mut self, limits));
+        holds.extend(hold_first_run(&mut self, concerned, limits));
         if !holds.is_empty() {
             hold_dependents(&mut self);
         }
@@ -74,7 +113,7 @@ impl Plan {
 /// A search that finds nobody at all although people are linked.
 fn hold_empty_answer(plan: &Plan) -> Option<Hold> {
     (plan.people.is_empty() && plan.linked > 0).then(|| Hold {
-        what: "an answer of nobody".to_owned(),
+        what: NOBODY.to_owned(),
         count: plan.linked,
         limit: 0,
         reason: format!(
@@ -82,15 +121,18 @@ fn hold_empty_answer(plan: &Plan) -> Option<Hold> {
              Check the base DN, the filter and the account's read rights",
             plan.linked
         ),
+        people: BTreeSet::new(),
     })
 }
 
 /// Many employees who are no longer who they were: the PBX's database was restored or reset, and nothing is written.
-fn hold_mismatches(plan: &mut Plan, limit: usize) -> Option<Hold> {
+fn hold_mismatches(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
+    let what = "mistaken identities";
     let mismatched =
         |person: &&PersonPlan| person.conflicts.iter().any(|conflict| conflict.cause == "identity-mismatch");
-    let count = plan.people.iter().filter(mismatched).count();
-    if count <= limit {
+    let people = keys(plan.people.iter().filter(mismatched));
+    let count = people.len();
+    if count <= limit || limits.approves(what, &people) {
         return None;
     }
     let reason = format!(
@@ -100,37 +142,63 @@ fn hold_mismatches(plan: &mut Plan, limit: usize) -> Option<Hold> {
     for person in &mut plan.people {
         hold_person(person, &reason);
     }
-    Some(Hold { what: "mistaken identities".to_owned(), count, limit, reason })
+    plan.accounts.clear();
+    Some(Hold { what: what.to_owned(), count, limit, reason, people })
+}
+
+fn keys<'a>(people: impl Iterator<Item = &'a PersonPlan>) -> BTreeSet<DirectoryKey> {
+    people.map(|person| person.person.key.clone()).collect()
 }
 
 /// Many people who leave at once: a changed filter or base, or a lost read right, rather than so many leavers.
-fn hold_departures(plan: &mut Plan, limit: usize) -> Option<Hold> {
+fn hold_departures(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
+    let what = "departures";
     let leaving = |departure: &&mut Departure| departure.state != departure.link.state;
-    let count = plan.departures.iter_mut().filter(leaving).count();
-    if count <= limit {
+    let people: BTreeSet<DirectoryKey> =
+        plan.departures.iter_mut().filter(leaving).map(|departure| departure.link.key.clone()).collect();
+    let count = people.len();
+    if count <= limit || limits.approves(what, &people) {
         return None;
     }
     plan.departures.iter_mut().filter(leaving).for_each(|departure| departure.held = true);
+    plan.accounts.retain(|account| !people.contains(&account.link.key));
     let reason = format!(
         "{count} people would leave at once; more than {limit} are not taken for having left. Check the base DN, the \
          filter and the account's read rights"
     );
-    Some(Hold { what: "departures".to_owned(), count, limit, reason })
+    Some(Hold { what: what.to_owned(), count, limit, reason, people })
+}
+
+/// Many accounts that would be switched off or deleted at once.
+fn hold_accounts(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
+    let what = "accounts switched off or deleted";
+    let taken_off = plan.accounts.iter().filter(|account| account.step != AccountStep::Start);
+    let people: BTreeSet<DirectoryKey> = taken_off.map(|account| account.link.key.clone()).collect();
+    let count = people.len();
+    if count <= limit || limits.approves(what, &people) {
+        return None;
+    }
+    plan.accounts.retain(|account| account.step == AccountStep::Start);
+    let reason = format!(
+        "{count} accounts of people who left would be switched off or deleted at once; more than {limit} are held"
+    );
+    Some(Hold { what: what.to_owned(), count, limit, reason, people })
 }
 
 /// Kinds of change that concern too many linked people: values overwritten or cleared, not those merely filled.
-fn hold_changes(plan: &mut Plan, limit: usize) -> Vec<Hold> {
-    let mut counts: BTreeMap<(Side, Field), (usize, usize)> = BTreeMap::new();
+fn hold_changes(plan: &mut Plan, limit: usize, limits: &Limits) -> Vec<Hold> {
+    let mut counts: BTreeMap<(Side, Field), (usize, usize, BTreeSet<DirectoryKey>)> = BTreeMap::new();
     for person in plan.people.iter().filter(|person| person.link.is_some()) {
-        for change in person.changes.iter().filter(|change| !change.old.is_empty()) {
-            let (changed, cleared) = counts.entry((change.side, change.field)).or_default();
+        for change in person.changes.iter().filter(|change| is_limited(change)) {
+            let (changed, cleared, people) = counts.entry((change.side, change.field)).or_default();
             *(if change.new.is_empty() { cleared } else { changed }) += 1;
+            people.insert(person.person.key.clone());
         }
     }
     let mut holds = Vec::new();
-    for ((side, field), (changed, cleared)) in counts {
-        if changed + cleared > limit {
-            let hold = describe(side, field, changed, cleared, limit);
+    for ((side, field), (changed, cleared, people)) in counts {
+        let hold = Hold { people, ..describe(side, field, changed, cleared, limit) };
+        if changed + cleared > limit && !limits.approves(&hold.what, &hold.people) {
             for person in plan.people.iter_mut().filter(|person| person.link.is_some()) {
                 hold_change(person, side, field, &hold.reason);
             }
@@ -151,6 +219,7 @@ fn describe(side: Side, field: Field, changed: usize, cleared: usize, limit: usi
         (Field::Number, 0) => "renumbered".to_owned(),
         _ => format!("{} {verb}", field.name()),
     };
+    let what = if side == Side::Directory { format!("{what} in the directory") } else { what };
     let place = match side {
         Side::Pbx => "on the PBX",
         Side::Directory => "in the directory",
@@ -158,12 +227,17 @@ fn describe(side: Side, field: Field, changed: usize, cleared: usize, limit: usi
     let count = changed + cleared;
     let name = field.name();
     let reason = format!("{count} people would have their {name} {verb} {place} at once; more than {limit} are held");
-    Hold { what, count, limit, reason }
+    Hold { what, count, limit, reason, people: BTreeSet::new() }
+}
+
+/// Values that are merely filled, and what an administrator decided one by one, are not limited.
+fn is_limited(change: &Change) -> bool {
+    !change.old.is_empty() && change.why != Why::Decided
 }
 
 fn hold_change(person: &mut PersonPlan, side: Side, field: Field, reason: &str) {
-    let overwrites = |change: &Change| (change.side, change.field) == (side, field) && !change.old.is_empty();
-    if person.changes.iter().any(overwrites) {
+    let concerned = |change: &Change| (change.side, change.field) == (side, field) && is_limited(change);
+    if person.changes.iter().any(concerned) {
         person.drop_change(side, field);
         person.notes.push(Note::about(field, format!("held: {reason}")));
     }
@@ -171,17 +245,41 @@ fn hold_change(person: &mut PersonPlan, side: Side, field: Field, reason: &str) 
 
 /// A scheduled run does not make crowds of new employees.
 fn hold_crowd(plan: &mut Plan, limits: &Limits) -> Option<Hold> {
-    let count = plan.people.iter().filter(|person| person.action == Action::Create).count();
-    if !limits.tick || count <= limits.most_new {
+    let what = "new people";
+    let people = keys(plan.people.iter().filter(|person| person.action == Action::Create));
+    let (count, limit) = (people.len(), limits.most_new);
+    if !limits.tick || count <= limit || limits.approves(what, &people) {
         return None;
     }
-    let limit = limits.most_new;
-    let reason =
-        format!("{count} new people at once; a scheduled run makes at most {limit}. Synchronise by hand to make them");
+    let reason = format!(
+        "{count} new people at once; a scheduled run makes at most {limit}. Synchronise by hand, or approve, to make them"
+    );
     for person in plan.people.iter_mut().filter(|person| person.action == Action::Create) {
         hold_person(person, &reason);
     }
-    Some(Hold { what: "new people".to_owned(), count, limit, reason })
+    Some(Hold { what: what.to_owned(), count, limit, reason, people })
+}
+
+/// Everybody for whom a plan does something.
+fn people_concerned(plan: &Plan) -> BTreeSet<DirectoryKey> {
+    let does =
+        |person: &&PersonPlan| !person.changes.is_empty() || matches!(person.action, Action::Create | Action::Adopt(_));
+    keys(plan.people.iter().filter(does))
+}
+
+/// The first run of a server, or of a changed mapping, is never made by a tick: all it would do waits.
+fn hold_first_run(plan: &mut Plan, people: BTreeSet<DirectoryKey>, limits: &Limits) -> Option<Hold> {
+    let count = people.len();
+    if !limits.first_run || limits.approves(FIRST_RUN, &people) {
+        return None;
+    }
+    let reason = "the first run of a server, or of a changed mapping, waits for somebody who starts or approves it";
+    for person in &mut plan.people {
+        hold_person(person, reason);
+    }
+    plan.departures.iter_mut().for_each(|departure| departure.held = true);
+    plan.accounts.clear();
+    (count > 0).then(|| Hold { what: FIRST_RUN.to_owned(), count, limit: 0, reason: reason.to_owned(), people })
 }
 
 fn hold_person(person: &mut PersonPlan, reason: &str) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::decision::{Choice, Decisions};
 use crate::link::Link;
 use crate::normalise::{Person, same};
 use crate::person::{AccountState, Employee, Field};
@@ -34,17 +35,36 @@ pub enum Match {
         /// What both have in common.
         by: Field,
     },
-    /// Nobody on the PBX is this person.
+    /// An administrator said that this employee is the person.
+    Appointed {
+        /// Index of the employee.
+        employee: usize,
+        /// Index of the link of another entry of this server that the employee had so far.
+        instead_of: Option<usize>,
+    },
+    /// Nobody on the PBX is this person, or an administrator said so.
     New,
+    /// An administrator left the person out.
+    Excluded {
+        /// Index of the link, where there is one.
+        link: Option<usize>,
+    },
     /// A person without a link whose account is disabled or expired: not created, and no leaver either.
     NotActive,
-    /// Not linked, but an employee with this in common is linked to an entry that is no longer active here, or to an
-    /// entry of another server.
+    /// Not linked, but an employee with this in common is linked to an entry of another server.
     AlreadyLinked {
         /// Index of the employee.
         employee: usize,
         /// What both have in common.
         by: Field,
+    },
+    /// Not linked, but an employee with this in common is linked to an entry of this server that is gone or not in use:
+    /// perhaps the same person came back.
+    ReHire {
+        /// Index of the employee.
+        employee: usize,
+        /// What both have in common; `None` is the company's own number of the person.
+        by: Option<Field>,
     },
     /// More than one pair is possible, or what both have in common is contradicted by the rest.
     Ambiguous {
@@ -67,18 +87,29 @@ pub struct Matching {
 /// By what an unlinked person is recognised, the strongest first.
 const ADOPTION: [Field; 4] = [Field::Email, Field::Number, Field::Mobile, Field::Name];
 
-/// Matches people to employees. `linked_elsewhere` are employees that another server keeps in step; `complete` says that
-/// nobody can be missing among `people`.
-pub fn match_people(
-    people: &[Person],
-    links: &[Link],
-    employees: &[Employee],
-    linked_elsewhere: &BTreeSet<i64>,
-    complete: bool,
-    phones: &PhoneRules,
-) -> Matching {
+/// What people are matched against.
+#[derive(Clone, Copy)]
+pub struct Candidates<'a> {
+    /// The server's links.
+    pub links: &'a [Link],
+    /// Everybody on the PBX.
+    pub employees: &'a [Employee],
+    /// Employees that another server keeps in step.
+    pub linked_elsewhere: &'a BTreeSet<i64>,
+    /// What administrators decided.
+    pub decisions: &'a Decisions,
+    /// Nobody can be missing among the people.
+    pub complete: bool,
+    /// How telephone numbers are read.
+    pub phones: &'a PhoneRules,
+}
+
+/// Matches people to employees.
+pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
+    let Candidates { links, employees, linked_elsewhere, complete, phones, .. } = candidates;
     let by_key: BTreeMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
     let identities = Identities::new(employees);
+    let active: BTreeSet<i64> = active_employees(people, links, &by_key);
     let mut matches: Vec<Option<Match>> = people
         .iter()
         .map(|person| match by_key.get(person.key.as_str()) {
@@ -87,7 +118,14 @@ pub fn match_people(
             None => None,
         })
         .collect();
-    let linked: BTreeSet<i64> = links.iter().filter(|link| identities.holds(link)).map(|link| link.user_id).collect();
+    let mut linked: BTreeSet<i64> =
+        links.iter().filter(|link| identities.holds(link)).map(|link| link.user_id).collect();
+    decide(people, candidates, &identities, &active, &mut matches);
+    linked.extend(matches.iter().filter_map(|found| match found {
+        Some(Match::Appointed { employee, .. }) => Some(employees[*employee].user_id),
+        _ => None,
+    }));
+    find_returned(people, candidates, &identities, &active, &mut matches);
     let is_free = |at: &usize| {
         let user_id = employees[*at].user_id;
         !linked.contains(&user_id) && !linked_elsewhere.contains(&user_id)
@@ -97,15 +135,74 @@ pub fn match_people(
     for by in ADOPTION {
         adoption.by(by, &mut matches);
     }
-    let active: BTreeSet<i64> = active_employees(people, links, &by_key);
     let bound = (0..employees.len()).filter(|at| !is_free(at) && !active.contains(&employees[*at].user_id)).collect();
+    let ours: BTreeSet<i64> = links.iter().map(|link| link.user_id).collect();
     for by in ADOPTION {
-        find_already_linked(by, people, employees, &bound, phones, &mut matches);
+        find_already_linked(by, people, employees, &bound, &ours, phones, &mut matches);
     }
     let found: BTreeSet<&str> = people.iter().map(|person| person.key.as_str()).collect();
     Matching {
         people: matches.into_iter().map(|found| found.unwrap_or(Match::New)).collect(),
         absent: (0..links.len()).filter(|&at| !found.contains(links[at].key.as_str())).collect(),
+    }
+}
+
+/// What administrators decided goes before everything that is only alike. A decision that cannot be carried out any more
+/// changes nothing: the conflict shows again.
+fn decide(
+    people: &[Person],
+    candidates: Candidates<'_>,
+    identities: &Identities<'_>,
+    active: &BTreeSet<i64>,
+    matches: &mut [Option<Match>],
+) {
+    let mut appointed = BTreeSet::new();
+    for (person, found) in people.iter().zip(matches) {
+        let Some(decision) = candidates.decisions.about_person(&person.key) else { continue };
+        let link = match found {
+            Some(Match::NotActive) => continue,
+            Some(Match::Linked { link, .. } | Match::EmployeeDeleted { link } | Match::IdentityMismatch { link }) => {
+                Some(*link)
+            }
+            _ => None,
+        };
+        let in_order = matches!(found, Some(Match::Linked { .. }));
+        match decision.choice {
+            Choice::Exclude => *found = Some(Match::Excluded { link }),
+            Choice::Create if !in_order => *found = Some(Match::New),
+            Choice::Link if !in_order => {
+                let Some(&employee) = decision.user_id.and_then(|user| identities.by_user.get(&user)) else { continue };
+                let user_id = candidates.employees[employee].user_id;
+                let taken = active.contains(&user_id) || candidates.employees[employee].sip_uniqid.is_empty();
+                if !taken && appointed.insert(user_id) {
+                    let other = |one: &Link| one.user_id == user_id && one.key != person.key;
+                    let instead_of = candidates.links.iter().position(other);
+                    *found = Some(Match::Appointed { employee, instead_of });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A person without a link whom the company knows by the number of somebody who left.
+fn find_returned(
+    people: &[Person],
+    candidates: Candidates<'_>,
+    identities: &Identities<'_>,
+    active: &BTreeSet<i64>,
+    matches: &mut [Option<Match>],
+) {
+    let left = candidates.links.iter().filter(|link| !link.employee_number.is_empty() && identities.holds(link));
+    let left: BTreeMap<&str, i64> = left
+        .filter(|link| !active.contains(&link.user_id))
+        .map(|link| (link.employee_number.as_str(), link.user_id))
+        .collect();
+    for (person, found) in people.iter().zip(matches) {
+        let employee = left.get(person.employee_number.as_str()).and_then(|user| identities.by_user.get(user));
+        if let (None, Some(&employee)) = (&found, employee) {
+            *found = Some(Match::ReHire { employee, by: None });
+        }
     }
 }
 
@@ -125,6 +222,7 @@ fn find_already_linked(
     people: &[Person],
     employees: &[Employee],
     bound: &BTreeSet<usize>,
+    ours: &BTreeSet<i64>,
     phones: &PhoneRules,
     matches: &mut [Option<Match>],
 ) {
@@ -137,7 +235,12 @@ fn find_already_linked(
             let mut alike =
                 candidates.filter(|&&employee| contradiction(by, &people[at], &employees[employee], phones).is_none());
             if let Some(&employee) = alike.next() {
-                matches[at] = Some(Match::AlreadyLinked { employee, by });
+                let returned = ours.contains(&employees[employee].user_id);
+                matches[at] = Some(if returned {
+                    Match::ReHire { employee, by: Some(by) }
+                } else {
+                    Match::AlreadyLinked { employee, by }
+                });
             }
         }
     }
@@ -164,11 +267,16 @@ impl<'a> Identities<'a> {
 
     /// Whether the link still has a hand on its employee: not when the PBX gave the id to somebody new.
     fn holds(&self, link: &Link) -> bool {
-        self.by_sip.contains_key(link.sip_uniqid.as_str())
+        match link.sip_uniqid.as_str() {
+            "" => self.by_user.contains_key(&link.user_id),
+            uniqid => self.by_sip.contains_key(uniqid),
+        }
     }
 
     fn check(&self, link: &Link, at: usize) -> Match {
         match (self.by_user.get(&link.user_id), self.by_sip.get(link.sip_uniqid.as_str())) {
+            // Taken over from the module's predecessor, which knew nothing else.
+            (Some(user), None) if link.sip_uniqid.is_empty() => Match::Linked { link: at, employee: *user },
             (Some(user), Some(sip)) if user == sip => Match::Linked { link: at, employee: *user },
             (None, None) => Match::EmployeeDeleted { link: at },
             _ => Match::IdentityMismatch { link: at },
@@ -249,7 +357,7 @@ fn index<'a>(
             Field::Email => value.to_lowercase(),
             Field::Mobile => phones.comparable(value),
             Field::Name => comparable_name(value),
-            Field::Number | Field::Photo => value.clone(),
+            Field::Number | Field::Photo | Field::Secret => value.clone(),
         };
         index.entry(value).or_default().push(at);
     }
@@ -270,7 +378,7 @@ fn contradiction(by: Field, person: &Person, employee: &Employee, phones: &Phone
     };
     let other_name = comparable_name(&person.values[Field::Name]) != comparable_name(&employee.values[Field::Name]);
     match by {
-        Field::Email | Field::Photo => None,
+        Field::Email | Field::Photo | Field::Secret => None,
         Field::Number | Field::Mobile if other_name && differs(Field::Email) => Some("name and e-mail differ"),
         Field::Name if differs(Field::Email) => Some("the e-mail differs"),
         Field::Number | Field::Mobile | Field::Name => None,
@@ -282,7 +390,7 @@ fn describe(by: Field) -> &'static str {
         Field::Email => "e-mail address",
         Field::Number => "internal number",
         Field::Mobile => "mobile number",
-        Field::Name | Field::Photo => "name",
+        Field::Name | Field::Photo | Field::Secret => "name",
     }
 }
 
@@ -298,6 +406,7 @@ fn names(candidates: &[usize], employees: &[Employee]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Decision;
     use crate::person::{DirectoryKey, Values};
     use proptest::prelude::*;
 
@@ -319,12 +428,24 @@ mod tests {
     }
 
     /// `name | number | mobile | e-mail` on both sides; expects one word per person.
+    fn matched(
+        people: &[Person],
+        links: &[Link],
+        employees: &[Employee],
+        linked_elsewhere: &BTreeSet<i64>,
+        complete: bool,
+    ) -> Matching {
+        let (decisions, phones) = (Decisions::default(), PhoneRules::new("RU"));
+        let decisions = &decisions;
+        match_people(people, Candidates { links, employees, linked_elsewhere, decisions, complete, phones: &phones })
+    }
+
     #[track_caller]
     fn check(directory: &[&str], pbx: &[&str], expected: &str) {
         let people: Vec<Person> =
             directory.iter().enumerate().map(|(at, text)| person(&at.to_string(), text)).collect();
         let employees: Vec<Employee> = (110..).zip(pbx).map(|(id, text)| employee(id, text)).collect();
-        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::new("RU"));
+        let found = matched(&people, &[], &employees, &BTreeSet::new(), true);
         let words: Vec<String> = found
             .people
             .iter()
@@ -378,16 +499,15 @@ mod tests {
         let link =
             Link { key: DirectoryKey("old".into()), user_id: 110, sip_uniqid: "SIP-110".into(), ..Link::default() };
         let none = BTreeSet::new();
-        let found = match_people(&people, &[link], &[employee(110, pbx)], &none, true, &PhoneRules::new("RU"));
+        let found = matched(&people, &[link], &[employee(110, pbx)], &none, true);
         assert_eq!(found.people, expected);
-        let found =
-            match_people(&people, &[], &[employee(110, pbx)], &BTreeSet::from([110]), true, &PhoneRules::new("RU"));
+        let found = matched(&people, &[], &[employee(110, pbx)], &BTreeSet::from([110]), true);
         assert!(!found.people.iter().any(|found| matches!(found, Match::Adopted { .. })));
     }
 
     #[test]
     fn nobody_is_made_a_second_time() {
-        let already = |by| Match::AlreadyLinked { employee: 0, by };
+        let already = |by| Match::ReHire { employee: 0, by: Some(by) };
         check_bound(&[("new", "Eve|||eve@x")], "Eve|201||eve@x", &[already(Field::Email)]);
         check_bound(&[("new", "Eve||+7 903 111-11-11|")], "Eve|201|89031111111|", &[already(Field::Mobile)]);
         check_bound(&[("new", "Eve|||")], "Eve|201||", &[already(Field::Name)]);
@@ -402,7 +522,7 @@ mod tests {
         for (text, adopted) in [("Ann|||ann@x", true), ("Ann|||", false), ("Bob|201||", false)] {
             let employees = [employee(110, "Ann|201||ann@x")];
             let none = BTreeSet::new();
-            let found = match_people(&[person("0", text)], &[], &employees, &none, false, &PhoneRules::default());
+            let found = matched(&[person("0", text)], &[], &employees, &none, false);
             assert_eq!(matches!(found.people[0], Match::Adopted { .. }), adopted, "{text}");
         }
     }
@@ -412,7 +532,7 @@ mod tests {
         let disabled = Person { account: AccountState::Disabled, ..person("1", "Ann|||") };
         let employees = [employee(110, "Ann|201||")];
         let people = [person("0", "Ann|||"), disabled];
-        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        let found = matched(&people, &[], &employees, &BTreeSet::new(), true);
         assert!(matches!(found.people[0], Match::Ambiguous { .. }));
         assert_eq!(found.people[1], Match::NotActive);
     }
@@ -421,7 +541,7 @@ mod tests {
     fn an_employee_without_a_sip_account_is_not_adopted() {
         let employees = [Employee { sip_uniqid: String::new(), ..employee(110, "Ann|201||ann@x") }];
         let people = [person("0", "Ann|||ann@x")];
-        let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        let found = matched(&people, &[], &employees, &BTreeSet::new(), true);
         assert!(matches!(found.people[0], Match::Ambiguous { .. }));
     }
 
@@ -430,8 +550,7 @@ mod tests {
         let link =
             Link { key: DirectoryKey("0".into()), user_id: link.0, sip_uniqid: link.1.into(), ..Link::default() };
         let employees = [employee(110, "Ann|201||"), employee(111, "Bob|202||")];
-        let found =
-            match_people(&[person("0", "Ann|||")], &[link], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+        let found = matched(&[person("0", "Ann|||")], &[link], &employees, &BTreeSet::new(), true);
         assert_eq!(found.people, [expected]);
     }
 
@@ -442,6 +561,59 @@ mod tests {
         check_link((110, "SIP-999"), Match::IdentityMismatch { link: 0 });
         check_link((999, "SIP-110"), Match::IdentityMismatch { link: 0 });
         check_link((999, "SIP-999"), Match::EmployeeDeleted { link: 0 });
+        // A link taken over from the module's predecessor knows the id only.
+        check_link((110, ""), Match::Linked { link: 0, employee: 0 });
+        check_link((999, ""), Match::EmployeeDeleted { link: 0 });
+    }
+
+    /// Employee 110 is linked to `gone`, who left; 111 to `there`, who is there; 112 to nobody. `new` has no link.
+    #[track_caller]
+    fn check_decided(choice: Choice, user_id: Option<i64>, expected: Match) {
+        let link = |key: &str, id: i64| Link {
+            key: DirectoryKey(key.into()),
+            user_id: id,
+            sip_uniqid: format!("SIP-{id}"),
+            employee_number: format!("E{id}"),
+            ..Link::default()
+        };
+        let employees = [employee(110, "Eve|201||"), employee(111, "Bob|202||"), employee(112, "Zoe|203||")];
+        let mut people = [person("there", "Bob|||"), person("new", "Nora|||")];
+        people[1].employee_number = "E110".to_owned();
+        let decision = Decision {
+            id: 1,
+            key: DirectoryKey("new".into()),
+            field: None,
+            cause: "re-hire".into(),
+            choice,
+            user_id,
+            directory_value: String::new(),
+            pbx_value: String::new(),
+        };
+        let found = match_people(
+            &people,
+            Candidates {
+                links: &[link("gone", 110), link("there", 111)],
+                employees: &employees,
+                linked_elsewhere: &BTreeSet::from([112]),
+                decisions: &Decisions::new(vec![decision]),
+                complete: true,
+                phones: &PhoneRules::default(),
+            },
+        );
+        assert_eq!(found.people[1], expected, "{choice:?}");
+        assert_eq!(found.people[0], Match::Linked { link: 1, employee: 1 });
+    }
+
+    #[test]
+    fn an_administrator_decides_who_somebody_is() {
+        let returned = Match::ReHire { employee: 0, by: None };
+        check_decided(Choice::Ignore, None, returned.clone());
+        check_decided(Choice::Link, Some(110), Match::Appointed { employee: 0, instead_of: Some(0) });
+        check_decided(Choice::Link, Some(112), Match::Appointed { employee: 2, instead_of: None });
+        check_decided(Choice::Link, Some(111), returned.clone());
+        check_decided(Choice::Link, Some(999), returned);
+        check_decided(Choice::Create, None, Match::New);
+        check_decided(Choice::Exclude, None, Match::Excluded { link: None });
     }
 
     proptest! {
@@ -453,7 +625,7 @@ mod tests {
                 .map(|(at, (name, number, email))| person(&at.to_string(), &format!("{name}|{number}||{email}"))).collect();
             let employees: Vec<Employee> = (1..).zip(&pbx)
                 .map(|(id, (name, number, email))| employee(id, &format!("{name}|{number}||{email}"))).collect();
-            let found = match_people(&people, &[], &employees, &BTreeSet::new(), true, &PhoneRules::default());
+            let found = matched(&people, &[], &employees, &BTreeSet::new(), true);
             let mut taken = BTreeSet::new();
             for one in &found.people {
                 if let Match::Adopted { employee, .. } = one {

@@ -7,7 +7,7 @@ use crate::phone::PhoneRules;
 /// What the merge of one field says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merged {
-    /// Neither side has changed and both agree.
+    /// Neither side has changed, and nothing is to be done.
     Unchanged,
     /// Both sides hold the same value, which differs from the base.
     Agreed,
@@ -16,7 +16,9 @@ pub enum Merged {
     /// The directory takes the PBX's value.
     FromPbx,
     /// Both sides changed, differently.
-    Conflict,
+    BothChanged,
+    /// The sides differ, and nothing tells which of them changed: there is no base.
+    Differ,
 }
 
 /// One field on both sides, in the PBX's form; an empty text is "no value".
@@ -30,31 +32,46 @@ pub struct Sides<'a> {
 
 /// Merges a linked person's field against its base.
 ///
-/// Sides that differ although neither changed since the base are a decision not carried out yet (a write that was
-/// refused, a number not written back): it is made again, see [`first`].
-pub fn merge(field: Field, now: Sides<'_>, base: Sides<'_>, phones: &PhoneRules) -> Merged {
+/// Sides that differ although neither changed since the base are a decision not carried out yet (a number not written
+/// back): it is made again, see [`first`]. Photos are the exception: one that went to the directory in another form
+/// differs from the PBX's for good.
+pub fn merge(field: Field, now: Sides<'_>, base: Option<Sides<'_>>, phones: &PhoneRules) -> Merged {
     let equal = |left: &str, right: &str| same(field, left, right, phones);
+    let Some(base) = base else { return anew(field, now, phones) };
     let directory_changed = !equal(now.directory, base.directory);
     let pbx_changed = !equal(now.pbx, base.pbx);
+    let two_forms = field == Field::Photo && !now.directory.is_empty() && !now.pbx.is_empty();
     match (equal(now.directory, now.pbx), directory_changed, pbx_changed) {
         (true, false, false) => Merged::Unchanged,
         (true, _, _) => Merged::Agreed,
         (false, true, false) => Merged::FromDirectory,
         (false, false, true) => Merged::FromPbx,
-        (false, true, true) => Merged::Conflict,
+        (false, true, true) => Merged::BothChanged,
+        (false, false, false) if two_forms => Merged::Unchanged,
         (false, false, false) => first(field, now, phones),
     }
 }
 
-/// Decides a field without a base, at adoption: an empty side is filled from the other; where both have a value the PBX
-/// takes the directory's, except the internal number, where the PBX's stays and is written back.
-pub fn first(field: Field, now: Sides<'_>, phones: &PhoneRules) -> Merged {
+/// Compares a linked person's field that has no base: an empty side is filled, a difference is left for a human.
+fn anew(field: Field, now: Sides<'_>, phones: &PhoneRules) -> Merged {
     if same(field, now.directory, now.pbx, phones) {
         Merged::Agreed
-    } else if now.directory.is_empty() || (field == Field::Number && !now.pbx.is_empty()) {
+    } else if now.directory.is_empty() {
         Merged::FromPbx
-    } else {
+    } else if now.pbx.is_empty() {
         Merged::FromDirectory
+    } else {
+        Merged::Differ
+    }
+}
+
+/// Decides a field at adoption: an empty side is filled from the other; where both have a value the PBX takes the
+/// directory's, except the internal number, where the PBX's stays and is written back.
+pub fn first(field: Field, now: Sides<'_>, phones: &PhoneRules) -> Merged {
+    match anew(field, now, phones) {
+        Merged::Differ if field == Field::Number => Merged::FromPbx,
+        Merged::Differ => Merged::FromDirectory,
+        decided => decided,
     }
 }
 
@@ -66,7 +83,7 @@ mod tests {
     #[track_caller]
     fn check(field: Field, now: (&str, &str), base: (&str, &str), expected: Merged) {
         let sides = |(directory, pbx)| Sides { directory, pbx };
-        assert_eq!(merge(field, sides(now), sides(base), &PhoneRules::new("RU")), expected, "{now:?} {base:?}");
+        assert_eq!(merge(field, sides(now), Some(sides(base)), &PhoneRules::new("RU")), expected, "{now:?} {base:?}");
     }
 
     #[test]
@@ -79,7 +96,7 @@ mod tests {
 
     #[test]
     fn both_sides_changed() {
-        check(Field::Email, ("b@x.test", "c@x.test"), ("a@x.test", "a@x.test"), Merged::Conflict);
+        check(Field::Email, ("b@x.test", "c@x.test"), ("a@x.test", "a@x.test"), Merged::BothChanged);
         check(Field::Email, ("b@x.test", "B@X.test"), ("a@x.test", "a@x.test"), Merged::Agreed);
     }
 
@@ -96,18 +113,40 @@ mod tests {
         check(Field::Mobile, ("79031234567", ""), ("79031234567", ""), Merged::FromDirectory);
     }
 
+    #[test]
+    fn without_a_base_a_difference_is_nobodys_change() {
+        let check = |now: (&str, &str), expected| {
+            let now = Sides { directory: now.0, pbx: now.1 };
+            assert_eq!(merge(Field::Email, now, None, &PhoneRules::default()), expected, "{now:?}");
+        };
+        check(("a@x.test", "b@x.test"), Merged::Differ);
+        check(("", "b@x.test"), Merged::FromPbx);
+        check(("a@x.test", ""), Merged::FromDirectory);
+        check(("a@x.test", "A@x.test"), Merged::Agreed);
+        check(("", ""), Merged::Agreed);
+    }
+
+    #[test]
+    fn a_photo_written_in_another_form_is_settled() {
+        check(Field::Photo, ("small", "large"), ("small", "large"), Merged::Unchanged);
+        check(Field::Photo, ("other", "large"), ("small", "large"), Merged::FromDirectory);
+        check(Field::Photo, ("small", "other"), ("small", "large"), Merged::FromPbx);
+        check(Field::Photo, ("", "large"), ("", "large"), Merged::FromPbx);
+    }
+
     proptest! {
         /// Once the losing side has taken the value, there is nothing left to do.
         #[test]
         fn carried_out_means_settled(now in ("[ab]?", "[ab]?"), base in ("[ab]?", "[ab]?")) {
             let sides = Sides { directory: &now.0, pbx: &now.1 };
-            let winner = match merge(Field::Name, sides, Sides { directory: &base.0, pbx: &base.1 }, &PhoneRules::default()) {
+            let base = Sides { directory: &base.0, pbx: &base.1 };
+            let winner = match merge(Field::Name, sides, Some(base), &PhoneRules::default()) {
                 Merged::FromDirectory => &now.0,
                 Merged::FromPbx => &now.1,
                 _ => return Ok(()),
             };
             let after = Sides { directory: winner, pbx: winner };
-            prop_assert_eq!(merge(Field::Name, after, after, &PhoneRules::default()), Merged::Unchanged);
+            prop_assert_eq!(merge(Field::Name, after, Some(after), &PhoneRules::default()), Merged::Unchanged);
         }
     }
 }

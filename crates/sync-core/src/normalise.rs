@@ -52,6 +52,10 @@ pub struct Person {
     pub ours: BTreeMap<Field, String>,
     /// Fields whose attribute has values none of which can be used: never taken for "cleared".
     pub unusable: BTreeSet<Field>,
+    /// Why MikoPBX would not take the SIP secret, which is in `values` all the same.
+    pub refused_secret: Option<String>,
+    /// The number by which the company knows the person; empty where none is mapped.
+    pub employee_number: String,
     /// What was odd.
     pub notes: Vec<Note>,
 }
@@ -67,6 +71,7 @@ impl Person {
             account: entry.account,
             seen: entry.attributes.clone(),
             unusable: entry.unusable.clone(),
+            employee_number: entry.employee_number.clone(),
             notes: entry.unusable.iter().map(|field| unreadable(*field)).collect(),
             ..Person::default()
         };
@@ -77,6 +82,8 @@ impl Person {
         });
         person.read_number(base, rules);
         person.read_photo(&entry.photo, base);
+        person.read_text(Field::Secret, base, &|fingerprint| Ok(fingerprint.to_owned()));
+        person.refused_secret = entry.refused_secrets.get(&person.values[Field::Secret]).cloned();
         person
     }
 

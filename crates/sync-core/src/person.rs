@@ -19,11 +19,13 @@ pub enum Field {
     Number,
     /// Photo, represented by the MD5 of its bytes in lower-case hex, as MikoPBX stores it in `m_Users.avatar`.
     Photo,
+    /// SIP secret: `m_Sip.secret`, represented by its fingerprint ([`crate::vault::Vault::keep`]), never by itself.
+    Secret,
 }
 
 impl Field {
     /// Every field, in the order of [`Values`] and of the module's database.
-    pub const ALL: [Field; 5] = [Field::Name, Field::Email, Field::Mobile, Field::Number, Field::Photo];
+    pub const ALL: [Field; 6] = [Field::Name, Field::Email, Field::Mobile, Field::Number, Field::Photo, Field::Secret];
 
     /// The field's name in JSON and in the module's database.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Field {
             Field::Mobile => "mobile",
             Field::Number => "number",
             Field::Photo => "photo",
+            Field::Secret => "secret",
         }
     }
 
@@ -42,9 +45,41 @@ impl Field {
     }
 }
 
+/// A side of the synchronisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The PBX.
+    Pbx,
+    /// The directory.
+    Directory,
+}
+
+impl Side {
+    /// The side's name in JSON and in the module's database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Pbx => "pbx",
+            Side::Directory => "directory",
+        }
+    }
+}
+
 /// One value per field; an empty string is "no value". Indexed by [`Field`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Vec<String>")]
 pub struct Values([String; Field::ALL.len()]);
+
+/// Values stored by a version with fewer fields: those that are missing are empty.
+impl From<Vec<String>> for Values {
+    fn from(stored: Vec<String>) -> Values {
+        let mut values = Values::default();
+        for (place, value) in values.0.iter_mut().zip(stored) {
+            *place = value;
+        }
+        values
+    }
+}
 
 impl Index<Field> for Values {
     type Output = String;
@@ -114,12 +149,17 @@ pub struct DirectoryEntry {
     pub change_mark: String,
     /// Account status.
     pub account: AccountState,
-    /// Values of the mapped text attributes, per field, as the directory spells them, sorted; no photo here.
+    /// Values of the mapped text attributes, per field, as the directory spells them, sorted; of SIP secrets the
+    /// fingerprints; no photo here.
     pub attributes: BTreeMap<Field, Vec<String>>,
     /// Attributes that have values none of which could be read (not UTF-8, too long, too many): never taken for cleared.
     pub unusable: BTreeSet<Field>,
     /// The photo.
     pub photo: Photo,
+    /// SIP secrets that MikoPBX would not take, by fingerprint, each with a sentence that says why.
+    pub refused_secrets: BTreeMap<String, String>,
+    /// The number by which the company knows the person (`employeeNumber`, `employeeID`); empty where none is mapped.
+    pub employee_number: String,
 }
 
 /// One employee of the PBX: a row of `m_Users` with a general SIP extension.
@@ -133,6 +173,19 @@ pub struct Employee {
     pub values: Values,
     /// `m_Sip.disabled` is `1`.
     pub sip_disabled: bool,
+    /// Where the values stand.
+    pub rows: EmployeeRows,
+}
+
+/// The ids of an employee's rows, by which events of the PBX name them; 0 where there is no such row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmployeeRows {
+    /// `m_Extensions.id` of the internal number.
+    pub number: i64,
+    /// `m_Extensions.id` of the mobile.
+    pub mobile: i64,
+    /// `m_Sip.id`.
+    pub sip: i64,
 }
 
 /// Something a person should know about one value, which did not stop the run.

@@ -3,57 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::claims::{Claim, Verdict, settle};
+use crate::decision::Decisions;
 use crate::directory::{Coverage, DirectorySnapshot};
 use crate::link::{Link, LinkState};
-use crate::matching::{Match, match_people};
-use crate::merge::{Merged, Sides, first, merge};
-use crate::normalise::{NumberWish, Person, Rules, respell_number};
-use crate::numbering::{Allocator, Numbering, RoutePattern};
-use crate::pbx::{EmailHolder, Holder, PbxSnapshot};
+use crate::matching::{Candidates, Match, match_people};
+use crate::normalise::{Person, Rules};
+use crate::pbx::{Holder, PbxSnapshot};
 use crate::person::{AccountState, DirectoryKey, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
+use crate::policy::{BothChanged, Direction, Policy};
+use crate::recency::DirectoryTime;
+
+mod fields;
+mod leavers;
+mod unique;
+
+pub use crate::person::Side;
+pub use leavers::{AccountPlan, AccountStep, Departure};
 
 /// Fewest entries that must have had a value before "now none has" makes the attribute unknown.
 const MANY: usize = 5;
-
-/// A server's settings as far as a plan depends on them.
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// The server.
-    pub server_id: i64,
-    /// Fingerprint of the settings that the links' bases depend on, as the journal keeps it with the server.
-    pub fingerprint: String,
-    /// Region (ISO 3166-1 alpha-2) of telephone numbers without a country code; empty follows the PBX's language.
-    pub region: String,
-    /// Fields with a mapped attribute, and the attribute's name.
-    pub attributes: BTreeMap<Field, String>,
-    /// Values may be written to the directory.
-    pub write_back: bool,
-    /// Point the forwardings at a new mobile, as MikoPBX's web form does.
-    pub forward_to_mobile: bool,
-    /// First number of the pool; `None` takes the default.
-    pub number_from: Option<u64>,
-    /// Last number of the pool; `None` takes the default.
-    pub number_to: Option<u64>,
-    /// Whoever asks for a number that is taken gets one from the pool instead of waiting.
-    pub pool_when_taken: bool,
-}
-
-impl Policy {
-    /// The region of telephone numbers without a country code on a PBX with this `PBXLanguage`.
-    pub fn region_on<'a>(&'a self, language: &str) -> &'a str {
-        match self.region.as_str() {
-            "" => PhoneRules::region_of_language(language),
-            region => region,
-        }
-    }
-
-    /// How telephone numbers are read on a PBX with this `PBXLanguage`.
-    pub fn phones(&self, language: &str) -> PhoneRules {
-        PhoneRules::new(self.region_on(language))
-    }
-}
 
 /// Everything a plan is made of.
 #[derive(Clone, Copy)]
@@ -68,10 +37,32 @@ pub struct Inputs<'a> {
     pub links: &'a [Link],
     /// Employees linked to other servers.
     pub linked_elsewhere: &'a BTreeSet<i64>,
+    /// Those of them who are in use in the other server's directory.
+    pub active_elsewhere: &'a BTreeSet<i64>,
     /// Numbers that were given to somebody before.
     pub numbers_used: &'a BTreeSet<String>,
+    /// What administrators decided.
+    pub decisions: &'a Decisions,
+    /// What is known about the times of edits.
+    pub times: &'a Times,
+    /// Unix time in milliseconds.
+    pub now: i64,
     /// How telephone numbers are read.
     pub phones: PhoneRules,
+}
+
+/// What is known about the times of edits, Unix time in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// When a complete run last compared everybody; 0 is never.
+    pub compared: i64,
+    /// What the directory tells, for the edits it was asked about.
+    pub directory: BTreeMap<(DirectoryKey, Field), DirectoryTime>,
+    /// The latest edit of an employee's value that the PBX reported, by `m_Users.id`.
+    pub reported: BTreeMap<(i64, Field), i64>,
+    /// Values that synchronisations have replaced. Where the PBX holds one of them again and has not reported an edit,
+    /// its database was perhaps restored from an older copy.
+    pub replaced: BTreeMap<(DirectoryKey, Field), BTreeSet<String>>,
 }
 
 /// What is to be done, for everybody.
@@ -79,14 +70,62 @@ pub struct Inputs<'a> {
 pub struct Plan {
     /// One per directory entry, in the order of their keys.
     pub people: Vec<PersonPlan>,
-    /// Linked people who have left: nothing is changed for them, they are listed.
+    /// Linked people who have left: no value is changed for them, they are listed.
     pub departures: Vec<Departure>,
+    /// SIP accounts to be switched off or on again, and employees to be deleted, as the server's settings say.
+    pub accounts: Vec<AccountPlan>,
     /// How much of the directory the plan rests on.
     pub coverage: Coverage,
     /// Sentences about the whole run.
     pub warnings: Vec<String>,
     /// How many people were linked before.
     pub linked: usize,
+    /// How telephone numbers were read.
+    pub phones: PhoneRules,
+}
+
+impl Plan {
+    /// Two-sided edits whose times would decide: asked for once they are known to matter.
+    pub fn undecided_edits(&self, policy: &Policy) -> BTreeMap<DirectoryKey, BTreeSet<Field>> {
+        let mut wanted: BTreeMap<DirectoryKey, BTreeSet<Field>> = BTreeMap::new();
+        for person in &self.people {
+            let Some(link) = &person.link else { continue };
+            let fields = person.conflicts.iter().filter(|conflict| conflict.cause == "both-changed");
+            for field in fields.filter_map(|conflict| conflict.field).filter(|field| link.based.contains(field)) {
+                let rule = policy.rule(field);
+                if rule.direction == Direction::TwoWay && rule.both_changed == BothChanged::Newest {
+                    wanted.entry(person.person.key.clone()).or_default().insert(field);
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Values that go to the directory because the PBX's changed.
+    pub fn edits_of_pbx(&self) -> BTreeSet<(DirectoryKey, Field)> {
+        let linked = self.people.iter().filter(|person| person.link.is_some());
+        let of_person = linked.flat_map(|person| {
+            let changes = person.changes.iter().filter(|change| change.side == Side::Directory);
+            changes.map(|change| (person.person.key.clone(), change.field))
+        });
+        of_person.collect()
+    }
+
+    /// Gives everybody new a SIP secret, where secrets are kept in step: the directory is to hold the same one. `next`
+    /// makes a secret and answers its fingerprint.
+    pub fn give_secrets(&mut self, policy: &Policy, next: &mut dyn FnMut() -> String) {
+        let without =
+            |person: &&mut PersonPlan| person.action == Action::Create && person.after[Field::Secret].is_empty();
+        for person in self.people.iter_mut().filter(without).filter(|_| policy.has_secrets()) {
+            let fingerprint = next();
+            person.change_pbx(Field::Secret, fingerprint.clone(), Why::SecretMade);
+            let none_there =
+                person.person.values[Field::Secret].is_empty() && !person.person.unusable.contains(&Field::Secret);
+            if policy.writes(Field::Secret) && none_there {
+                person.change_directory(Field::Secret, fingerprint, Why::SecretMade);
+            }
+        }
+    }
 }
 
 /// What is to be done for one person.
@@ -102,6 +141,10 @@ pub struct PersonPlan {
     pub user_id: Option<i64>,
     /// `m_Sip.uniqid` of the employee, if there is one.
     pub sip_uniqid: String,
+    /// The employee's SIP account is switched off.
+    pub sip_disabled: bool,
+    /// The link of another entry that this one takes the place of.
+    pub instead_of: Option<i64>,
     /// The PBX's values now.
     pub before: Values,
     /// The PBX's values afterwards.
@@ -121,16 +164,35 @@ pub struct PersonPlan {
 pub enum Action {
     /// A new employee.
     Create,
-    /// An existing employee becomes linked, found by the field.
-    Adopt(Field),
+    /// An existing employee becomes linked.
+    Adopt(By),
     /// A linked employee, with or without changes.
     Keep,
     /// Nothing can be done before somebody decides; the conflicts say what.
     Wait,
-    /// Nothing is to be done; the account is not active.
+    /// Nothing is to be done; the account is not active, or an administrator left the person out.
     LeaveOut,
     /// A new employee whose creation the limits hold.
     Held,
+}
+
+/// By what an employee was recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By what both have in common.
+    Field(Field),
+    /// By an administrator's decision.
+    Administrator,
+}
+
+impl By {
+    /// A word for answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            By::Field(field) => field.name(),
+            By::Administrator => "administrator",
+        }
+    }
 }
 
 /// One value that changes.
@@ -148,25 +210,6 @@ pub struct Change {
     pub why: Why,
 }
 
-/// A side of the synchronisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// The PBX.
-    Pbx,
-    /// The directory.
-    Directory,
-}
-
-impl Side {
-    /// The side's name in JSON and in the module's database.
-    pub fn name(self) -> &'static str {
-        match self {
-            Side::Pbx => "pbx",
-            Side::Directory => "directory",
-        }
-    }
-}
-
 /// Why a value changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -182,6 +225,18 @@ pub enum Why {
     DirectoryGoesFirst,
     /// The internal number was assigned by the PBX.
     NumberAssigned,
+    /// The SIP secret was made for a new employee.
+    SecretMade,
+    /// Both sides changed, the directory's edit is the later one.
+    NewerInDirectory,
+    /// Both sides changed, the PBX's edit is the later one.
+    NewerOnPbx,
+    /// Both sides changed, and the server's settings prefer the directory.
+    DirectoryPreferred,
+    /// Both sides changed, and the server's settings prefer the PBX.
+    PbxPreferred,
+    /// An administrator decided so.
+    Decided,
 }
 
 impl Why {
@@ -194,6 +249,12 @@ impl Why {
             Why::PbxChanged => "changed on the PBX",
             Why::DirectoryGoesFirst => "the directory's value goes first when an employee is recognised",
             Why::NumberAssigned => "the PBX's internal number",
+            Why::SecretMade => "made for the new employee",
+            Why::NewerInDirectory => "changed on both sides; the directory's edit is newer",
+            Why::NewerOnPbx => "changed on both sides; the PBX's edit is newer",
+            Why::DirectoryPreferred => "changed on both sides; the settings prefer the directory",
+            Why::PbxPreferred => "changed on both sides; the settings prefer the PBX",
+            Why::Decided => "decided by an administrator",
         }
     }
 }
@@ -215,33 +276,14 @@ pub struct Conflict {
     pub cause: &'static str,
     /// A plain sentence.
     pub reason: String,
-    /// The directory's value.
+    /// The directory's value, for showing; of photos the MD5, of SIP secrets the fingerprint.
     pub directory_value: String,
-    /// The PBX's value.
+    /// The PBX's value, the same way.
     pub pbx_value: String,
-}
-
-/// A linked person who has left the directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Departure {
-    /// The link.
-    pub link: Link,
-    /// Where the person stands now.
-    pub state: LinkState,
-    /// The limits hold it: too many at once.
-    pub held: bool,
-}
-
-impl Departure {
-    /// A plain sentence.
-    pub fn reason(&self) -> &'static str {
-        match self.state {
-            LinkState::Disabled => "the account is disabled in the directory",
-            LinkState::Expired => "the account has expired in the directory",
-            LinkState::Absent => "the directory no longer has this person, or the filter no longer finds them",
-            LinkState::Active => "active",
-        }
-    }
+    /// Both sides' values of the field in the PBX's form, the directory's first: what a decision is made for.
+    pub compared: (String, String),
+    /// An administrator wants to see it no more.
+    pub ignored: bool,
 }
 
 impl PersonPlan {
@@ -263,6 +305,7 @@ impl PersonPlan {
         reason: String,
     ) -> Conflict {
         let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
+        let (directory_value, pbx_value) = (value(&self.person.values), value(&self.before));
         Conflict {
             key: self.person.key.clone(),
             user_id: self.user_id,
@@ -271,14 +314,16 @@ impl PersonPlan {
             side,
             cause,
             reason,
-            directory_value: value(&self.person.values),
-            pbx_value: value(&self.before),
+            compared: (directory_value.clone(), pbx_value.clone()),
+            directory_value,
+            pbx_value,
+            ignored: false,
         }
     }
 
-    /// The person's name, from whichever side has one, else the DN.
+    /// The person's name as it will be, from whichever side has one, else the DN.
     pub fn name(&self) -> String {
-        let names = [&self.person.values[Field::Name], &self.before[Field::Name], &self.person.dn];
+        let names = [&self.after[Field::Name], &self.person.values[Field::Name], &self.person.dn];
         names.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default()
     }
 
@@ -289,7 +334,10 @@ impl PersonPlan {
     }
 
     fn change_directory(&mut self, field: Field, new: String, why: Why) {
-        let old = self.person.ours.get(&field).cloned().unwrap_or_default();
+        let old = match field {
+            Field::Photo => self.person.values[field].clone(),
+            _ => self.person.ours.get(&field).cloned().unwrap_or_default(),
+        };
         self.changes.push(Change { side: Side::Directory, field, old, new, why });
     }
 
@@ -315,23 +363,45 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
         .map(|entry| Person::from_entry(entry, bases.get(&entry.key).map(|link| &link.directory), &rules))
         .collect();
     let (unknown, mut warnings) = unknown_fields(inputs, &bases);
-    let matching = {
-        let complete = directory.coverage == Coverage::Full;
-        match_people(&people, links, &pbx.employees, inputs.linked_elsewhere, complete, &inputs.phones)
+    let candidates = Candidates {
+        links,
+        employees: &pbx.employees,
+        linked_elsewhere: inputs.linked_elsewhere,
+        decisions: inputs.decisions,
+        complete: directory.coverage == Coverage::Full,
+        phones: &inputs.phones,
     };
+    let matching = match_people(&people, candidates);
     let mut drafts: Vec<PersonPlan> =
         people.into_iter().zip(matching.people).map(|(person, found)| draft(person, found, inputs)).collect();
     for plan in &mut drafts {
-        decide_fields(plan, inputs, &unknown, &rules);
+        fields::decide(plan, inputs, &unknown, &rules);
     }
-    let numbering = numbering(inputs);
-    refuse_forbidden_numbers(&mut drafts, &numbering);
-    settle_claims(&mut drafts, inputs);
-    assign_numbers(&mut drafts, inputs, &numbering, &unknown, &rules);
+    let numbering = unique::numbering(inputs);
+    unique::refuse_forbidden_numbers(&mut drafts, inputs, &numbering);
+    unique::settle_claims(&mut drafts, inputs);
+    unique::assign_numbers(&mut drafts, inputs, &numbering, &unknown, &rules);
+    mark_ignored(&mut drafts, inputs.decisions);
     warnings.extend(directory.warnings.iter().cloned());
     warnings.extend(pbx.warnings.iter().cloned());
-    let departures = departures(&drafts, &matching.absent, inputs);
-    Plan { people: drafts, departures, coverage: directory.coverage.clone(), warnings, linked: links.len() }
+    let departures = leavers::departures(&drafts, &matching.absent, inputs);
+    let accounts = leavers::accounts(&drafts, &departures, inputs);
+    Plan {
+        people: drafts,
+        departures,
+        accounts,
+        coverage: directory.coverage.clone(),
+        warnings,
+        linked: links.len(),
+        phones: inputs.phones,
+    }
+}
+
+fn mark_ignored(plans: &mut [PersonPlan], decisions: &Decisions) {
+    for conflict in plans.iter_mut().flat_map(|plan| &mut plan.conflicts) {
+        let (directory, pbx) = &conflict.compared;
+        conflict.ignored = decisions.ignores(&conflict.key, conflict.field, conflict.cause, directory, pbx);
+    }
 }
 
 /// Digits of the longest internal number in sight: the PBX's setting, the pool, or an employee's number.
@@ -378,6 +448,8 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         link: None,
         user_id: None,
         sip_uniqid: String::new(),
+        sip_disabled: false,
+        instead_of: None,
         before: Values::default(),
         after: Values::default(),
         changes: Vec::new(),
@@ -388,6 +460,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         let employee = &inputs.pbx.employees[at];
         plan.user_id = Some(employee.user_id);
         plan.sip_uniqid = employee.sip_uniqid.clone();
+        plan.sip_disabled = employee.sip_disabled;
         plan.before = employee.values.clone();
         plan.after = employee.values.clone();
     };
@@ -401,7 +474,18 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         }
         Match::Adopted { employee, by } => {
             employ(&mut plan, employee);
-            plan.action = Action::Adopt(by);
+            plan.action = Action::Adopt(By::Field(by));
+        }
+        Match::Appointed { employee, instead_of } => {
+            employ(&mut plan, employee);
+            plan.action = Action::Adopt(By::Administrator);
+            plan.instead_of = instead_of.map(|at| inputs.links[at].id);
+        }
+        Match::Excluded { link } => {
+            plan.link = link.map(|at| inputs.links[at].clone());
+            plan.user_id = plan.link.as_ref().map(|link| link.user_id);
+            plan.action = Action::LeaveOut;
+            plan.notes.push(Note { field: None, text: EXCLUDED.to_owned() });
         }
         Match::New => plan.action = Action::Create,
         Match::NotActive => plan.action = Action::LeaveOut,
@@ -430,13 +514,25 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
             let employee = &inputs.pbx.employees[employee];
             plan.user_id = Some(employee.user_id);
             let reason = format!(
-                "employee {} ({}) has the same {}, and is linked to another entry that is not active here, or to another \
-                 server; no second employee is made",
+                "employee {} ({}) has the same {}, and is kept in step with another server; no second employee is made, \
+                 and the two are not joined without being asked",
                 employee.values[Field::Number],
                 employee.values[Field::Name],
                 by.name()
             );
             wait(&mut plan, Some(by), "already-linked", reason);
+        }
+        Match::ReHire { employee, by } => {
+            let employee = &inputs.pbx.employees[employee];
+            plan.user_id = Some(employee.user_id);
+            let reason = format!(
+                "employee {} ({}), whose own entry is gone or not in use, has the same {}: perhaps the same person came \
+                 back. Link them, or make a new employee",
+                employee.values[Field::Number],
+                employee.values[Field::Name],
+                by.map_or("employee number", Field::name)
+            );
+            wait(&mut plan, by, "re-hire", reason);
         }
         Match::Ambiguous { by, reason } => {
             wait(&mut plan, Some(by), "ambiguous", format!("{reason}; nobody is guessed"))
@@ -450,334 +546,8 @@ fn wait(plan: &mut PersonPlan, field: Option<Field>, cause: &'static str, reason
     plan.conflict(field, Side::Pbx, cause, reason);
 }
 
-/// Decides every field on its own, without regard to what other people want.
-fn decide_fields(plan: &mut PersonPlan, inputs: Inputs<'_>, unknown: &BTreeSet<Field>, rules: &Rules<'_>) {
-    match plan.action {
-        Action::Create => decide_new(plan, inputs),
-        Action::Adopt(_) | Action::Keep => {
-            for &field in inputs.policy.attributes.keys() {
-                if !unknown.contains(&field) {
-                    decide_field(plan, field, inputs, rules);
-                }
-            }
-        }
-        Action::Wait | Action::LeaveOut | Action::Held => {}
-    }
-    note_outside_line(plan, inputs);
-}
-
-fn note_outside_line(plan: &mut PersonPlan, inputs: Inputs<'_>) {
-    if let (NumberWish::OutsideLine(line), Some(attribute)) =
-        (&plan.person.wish, inputs.policy.attributes.get(&Field::Number))
-    {
-        let text = format!(
-            "{attribute} holds {line:?}, which is not an internal number of this PBX: it is left alone. To keep internal \
-             numbers in the directory map another attribute, for example ipPhone"
-        );
-        plan.notes.push(Note::about(Field::Number, text));
-    }
-}
-
-fn decide_new(plan: &mut PersonPlan, inputs: Inputs<'_>) {
-    if plan.person.values[Field::Name].is_empty() {
-        let attribute = inputs.policy.attributes.get(&Field::Name).map_or("the name attribute", String::as_str);
-        return wait(plan, Some(Field::Name), "no-name", format!("{attribute} is empty, and the PBX needs a name"));
-    }
-    for field in Field::ALL {
-        let value = plan.person.values[field].clone();
-        if !value.is_empty() {
-            plan.change_pbx(field, value, Why::NewPerson);
-        }
-    }
-}
-
-fn decide_field(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: &Rules<'_>) {
-    if plan.person.unusable.contains(&field) {
-        return;
-    }
-    let now = Sides { directory: &plan.person.values[field], pbx: &plan.before[field] };
-    let phones = &inputs.phones;
-    let merged = match &plan.link {
-        Some(link) => merge(field, now, Sides { directory: &link.directory[field], pbx: &link.pbx[field] }, phones),
-        None => first(field, now, phones),
-    };
-    match merged {
-        Merged::Unchanged => {}
-        Merged::Agreed => plan.agreed.push(field),
-        Merged::FromDirectory if plan.person.values[field].is_empty() => clear_on_pbx(plan, field, inputs),
-        Merged::FromDirectory => {
-            let why = why_from_directory(plan, field);
-            let value = plan.person.values[field].clone();
-            plan.change_pbx(field, value, why);
-        }
-        Merged::FromPbx => to_directory(plan, field, inputs, rules),
-        // The PBX never loses a number.
-        Merged::Conflict if field == Field::Number && plan.person.values[field].is_empty() => {
-            to_directory(plan, field, inputs, rules);
-        }
-        Merged::Conflict => {
-            let reason = "changed on both sides since they last agreed; neither value is overwritten".to_owned();
-            plan.conflict(Some(field), Side::Pbx, "both-changed", reason);
-        }
-    }
-}
-
-fn why_from_directory(plan: &PersonPlan, field: Field) -> Why {
-    match &plan.link {
-        Some(_) => Why::DirectoryChanged,
-        None if plan.before[field].is_empty() => Why::FillsEmpty,
-        None => Why::DirectoryGoesFirst,
-    }
-}
-
-/// A value was cleared in the directory.
-fn clear_on_pbx(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>) {
-    match field {
-        Field::Name => {
-            let reason = "the name was cleared in the directory; the PBX keeps the one it has".to_owned();
-            plan.conflict(Some(field), Side::Pbx, "name-cleared", reason);
-        }
-        // The PBX never loses a number: a cleared one is written back.
-        Field::Number if inputs.policy.write_back => {
-            let number = plan.before[field].clone();
-            plan.change_directory(field, number, Why::NumberAssigned);
-        }
-        Field::Number => plan.notes.push(Note::about(field, "cleared in the directory; the PBX keeps its number")),
-        Field::Mobile => match inputs.pbx.uses.get(&plan.before[field]) {
-            Some(uses) if !uses.is_empty() => {
-                let reason = format!("cleared in the directory, but still used by {}", uses.join(", "));
-                plan.conflict(Some(field), Side::Pbx, "mobile-in-use", reason);
-            }
-            _ => plan.change_pbx(field, String::new(), Why::DirectoryChanged),
-        },
-        Field::Email | Field::Photo => plan.change_pbx(field, String::new(), Why::DirectoryChanged),
-    }
-}
-
-/// The PBX's value goes to the directory, where the server's settings and the field allow it.
-fn to_directory(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: &Rules<'_>) {
-    let note = match field {
-        Field::Name => Some("changed on the PBX; names are never written to the directory"),
-        Field::Photo => Some("the PBX's photo is not written to the directory by this version"),
-        _ if !inputs.policy.write_back => {
-            Some("changed on the PBX; writing to the directory is switched off for this server")
-        }
-        _ => None,
-    };
-    if let Some(text) = note {
-        return plan.notes.push(Note::about(field, text));
-    }
-    let value = plan.before[field].clone();
-    let value = match (field, plan.person.ours.get(&field)) {
-        (Field::Number, Some(ours)) => respell_number(ours, &value, rules),
-        // Other programs read the directory too: a mobile goes there in the form that is understood everywhere.
-        (Field::Mobile, _) => inputs.phones.e164(&value).map_or(value, |digits| format!("+{digits}")),
-        _ => value,
-    };
-    let why = match (field, plan.person.values[field].is_empty()) {
-        (Field::Number, _) => Why::NumberAssigned,
-        (_, true) if plan.link.is_none() => Why::FillsEmpty,
-        _ => Why::PbxChanged,
-    };
-    plan.change_directory(field, value, why);
-}
-
-/// Settles what must be unique: internal numbers and mobiles, which share one namespace in the PBX, and e-mails.
-fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
-    let phones = &inputs.phones;
-    let numbers: BTreeMap<String, String> = inputs
-        .pbx
-        .numbers
-        .iter()
-        .map(|(number, holder)| {
-            let shown = describe(holder);
-            (if holder.kind == "EXTERNAL" { phones.comparable(number) } else { number.clone() }, shown)
-        })
-        .collect();
-    let as_number =
-        |field: Field, value: &str| if field == Field::Mobile { phones.comparable(value) } else { value.to_owned() };
-    settle_fields(plans, &[Field::Number, Field::Mobile], &numbers, &as_number, inputs);
-    let emails: BTreeMap<String, String> = inputs
-        .pbx
-        .emails
-        .iter()
-        .filter_map(|(email, holders)| Some((email.clone(), describe_user(holders.first()?, inputs))))
-        .collect();
-    settle_fields(plans, &[Field::Email], &emails, &|_, value: &str| value.to_lowercase(), inputs);
-}
-
-/// Who has an e-mail address, in words.
-fn describe_user(holder: &EmailHolder, inputs: Inputs<'_>) -> String {
-    let employee = inputs.pbx.employees.binary_search_by_key(&holder.user_id, |employee| employee.user_id);
-    match employee {
-        Ok(at) => format!("employee {} ({})", inputs.pbx.employees[at].values[Field::Number], holder.name),
-        Err(_) => format!("the PBX's user {} ({}), who has no internal number", holder.user_id, holder.name),
-    }
-}
-
-/// Who has a number, in words: `queue "Sales office"`, `parking`.
-fn describe(holder: &Holder) -> String {
-    let kind = match holder.kind.as_str() {
-        "SIP" => "employee",
-        "EXTERNAL" => "the mobile of",
-        Holder::LEFTOVER => "a leftover record of the PBX,",
-        other => &other.to_lowercase(),
-    };
-    if holder.label.is_empty() { kind.to_owned() } else { format!("{kind} {:?}", holder.label) }
-}
-
-fn settle_fields(
-    plans: &mut [PersonPlan],
-    fields: &[Field],
-    held: &BTreeMap<String, String>,
-    key: &dyn Fn(Field, &str) -> String,
-    inputs: Inputs<'_>,
-) {
-    let text = |field: Field, value: &str| (!value.is_empty()).then(|| key(field, value));
-    let mut claimants = Vec::new();
-    let mut claims = Vec::new();
-    for (at, plan) in plans.iter().enumerate() {
-        for change in plan.changes.iter().filter(|change| change.side == Side::Pbx && fields.contains(&change.field)) {
-            let claim = Claim { from: text(change.field, &change.old), to: text(change.field, &change.new) };
-            // Another spelling of the own value takes nothing from anybody.
-            if claim.from != claim.to {
-                claimants.push((at, change.field));
-                claims.push(claim);
-            }
-        }
-    }
-    let verdicts = settle(&claims, |value| held.contains_key(value));
-    for (((at, field), claim), verdict) in claimants.into_iter().zip(claims).zip(verdicts) {
-        let value = claim.to.unwrap_or_default();
-        match verdict {
-            Verdict::Granted => {}
-            Verdict::Held => {
-                let holder = held.get(&value).map_or("somebody else", String::as_str);
-                refuse(&mut plans[at], field, "taken", &format!("{value} is taken by {holder}"), inputs);
-            }
-            Verdict::Contested => {
-                refuse(
-                    &mut plans[at],
-                    field,
-                    "contested",
-                    &format!("more than one person of the directory has {value}"),
-                    inputs,
-                );
-            }
-        }
-    }
-}
-
-/// A person does not get a value. A new person who asked for a number waits; anything else goes on without the value.
-fn refuse(plan: &mut PersonPlan, field: Field, kind: &str, reason: &str, inputs: Inputs<'_>) {
-    let cause = match (field, kind) {
-        (Field::Number, "taken") => "number-taken",
-        (Field::Number, _) => "number-contested",
-        (Field::Mobile, "taken") => "mobile-taken",
-        (Field::Mobile, _) => "mobile-contested",
-        (_, "taken") => "email-taken",
-        _ => "email-contested",
-    };
-    plan.drop_change(Side::Pbx, field);
-    if plan.action == Action::Create && field == Field::Number {
-        if inputs.policy.pool_when_taken {
-            plan.notes.push(Note::about(field, format!("{reason}; a number from the pool is given instead")));
-            return;
-        }
-        plan.changes.clear();
-        plan.after = Values::default();
-        return wait(plan, Some(field), cause, format!("{reason}; free it or change it in the directory"));
-    }
-    plan.conflict(Some(field), Side::Pbx, cause, reason.to_owned());
-}
-
-fn numbering(inputs: Inputs<'_>) -> Numbering {
-    let routes = inputs.pbx.outgoing.iter();
-    Numbering {
-        from: inputs.policy.number_from,
-        to: inputs.policy.number_to,
-        length: inputs.pbx.extension_length,
-        routes: routes.map(|route| RoutePattern::new(&route.begins_with, route.rest, &route.name)).collect(),
-    }
-}
-
-/// Nobody gets an emergency number or one that an outgoing route claims.
-fn refuse_forbidden_numbers(plans: &mut [PersonPlan], numbering: &Numbering) {
-    for plan in plans {
-        let wanted = plan.changes.iter().find(|change| (change.side, change.field) == (Side::Pbx, Field::Number));
-        let Some(reason) = wanted.and_then(|change| numbering.forbidden(&change.new)) else { continue };
-        if plan.action == Action::Create {
-            wait_without_changes(plan, "number-forbidden", reason);
-        } else {
-            plan.drop_change(Side::Pbx, Field::Number);
-            plan.conflict(Some(Field::Number), Side::Pbx, "number-forbidden", reason);
-        }
-    }
-}
-
-/// Gives everybody new who has no number a free one, to be written back.
-fn assign_numbers(
-    plans: &mut [PersonPlan],
-    inputs: Inputs<'_>,
-    numbering: &Numbering,
-    unknown: &BTreeSet<Field>,
-    rules: &Rules<'_>,
-) {
-    let mut taken: BTreeSet<String> = inputs.pbx.numbers.keys().cloned().collect();
-    taken.extend(plans.iter().map(|plan| plan.person.values[Field::Number].clone()));
-    taken.extend(plans.iter().map(|plan| plan.after[Field::Mobile].clone()));
-    let pool = numbering.pool(inputs.pbx.employees.iter().map(|employee| employee.values[Field::Number].as_str()));
-    let mut allocator = Allocator::new(numbering, pool, taken, inputs.numbers_used);
-    for plan in plans.iter_mut().filter(|plan| plan.action == Action::Create && plan.after[Field::Number].is_empty()) {
-        if unknown.contains(&Field::Number) {
-            let reason = "the attribute of the internal number came back empty for everybody, so it is not known which number this person has";
-            wait_without_changes(plan, "number-unknown", reason.to_owned());
-        } else if let Some(number) = allocator.next_number() {
-            give_number(plan, number, inputs.policy, rules);
-        } else {
-            let reason = format!(
-                "no free internal number is left from {} to {}: widen the pool in the server's settings or lengthen the PBX's numbers",
-                pool.0, pool.1
-            );
-            wait_without_changes(plan, "no-free-number", reason);
-        }
-    }
-}
-
-fn wait_without_changes(plan: &mut PersonPlan, cause: &'static str, reason: String) {
-    plan.changes.clear();
-    plan.after = plan.before.clone();
-    wait(plan, Some(Field::Number), cause, reason);
-}
-
-fn give_number(plan: &mut PersonPlan, number: String, policy: &Policy, rules: &Rules<'_>) {
-    plan.change_pbx(Field::Number, number.clone(), Why::NumberAssigned);
-    let mapped = policy.attributes.contains_key(&Field::Number);
-    let ours_to_write = matches!(plan.person.wish, NumberWish::None | NumberWish::Internal(_));
-    if policy.write_back && mapped && ours_to_write {
-        let value =
-            plan.person.ours.get(&Field::Number).map_or(number.clone(), |ours| respell_number(ours, &number, rules));
-        plan.change_directory(Field::Number, value, Why::NumberAssigned);
-    }
-}
-
-/// Linked people who are disabled, expired, or, where the whole directory was read, not there.
-fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<'_>) -> Vec<Departure> {
-    let inactive = plans.iter().filter(|plan| plan.person.account != AccountState::Active);
-    let mut departures: Vec<Departure> = inactive
-        .filter_map(|plan| Some(Departure { link: plan.link.clone()?, state: plan.person.account.into(), held: false }))
-        .collect();
-    // An answer of nobody at all is never taken for everybody having left.
-    if inputs.directory.coverage == Coverage::Full && !inputs.directory.entries.is_empty() {
-        let gone = absent.iter().map(|&at| Departure {
-            link: inputs.links[at].clone(),
-            state: LinkState::Absent,
-            held: false,
-        });
-        departures.extend(gone);
-    }
-    departures
-}
+/// Why somebody is left out whom an administrator excluded.
+pub(crate) const EXCLUDED: &str = "left out by an administrator's decision";
 
 #[cfg(test)]
 mod tests;

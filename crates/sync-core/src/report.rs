@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::directory::Coverage;
 use crate::limits::Hold;
 use crate::person::{AccountState, Field, Note, Values};
-use crate::plan::{Action, Change, Conflict, Departure, PersonPlan, Plan, Side};
+use crate::plan::{AccountPlan, AccountStep, Action, Change, Conflict, Departure, EXCLUDED, PersonPlan, Plan, Side};
 
 /// How many people a run concerns, by what it does for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,6 +30,12 @@ pub struct Counts {
     pub departed: usize,
     /// People with a value that goes to the directory.
     pub write_back: usize,
+    /// SIP accounts of people who left that are switched off.
+    pub stopped: usize,
+    /// SIP accounts of people who came back that are switched on again.
+    pub started: usize,
+    /// Employees who left and are deleted.
+    pub deleted: usize,
 }
 
 /// What became of one change.
@@ -56,11 +62,20 @@ pub struct PersonOutcome {
     pub conflicts: Vec<Conflict>,
     /// What was odd while the plan was carried out.
     pub notes: Vec<Note>,
+    /// MD5 of the photo as it was written to the directory, which may need another form than the PBX.
+    pub photo_written: String,
 }
 
 /// Counts the people of a plan; with outcomes, only what was done counts as done.
 pub fn count(plan: &Plan, outcomes: &[PersonOutcome]) -> Counts {
-    let mut counts = Counts { departed: plan.departures.len(), ..Counts::default() };
+    let accounts = |step| plan.accounts.iter().filter(|account| account.step == step).count();
+    let mut counts = Counts {
+        departed: plan.departures.len(),
+        stopped: accounts(AccountStep::Stop),
+        started: accounts(AccountStep::Start),
+        deleted: accounts(AccountStep::Delete),
+        ..Counts::default()
+    };
     for (at, person) in plan.people.iter().enumerate() {
         let outcome = outcomes.get(at);
         let done = |side: Side| {
@@ -87,24 +102,27 @@ pub fn count(plan: &Plan, outcomes: &[PersonOutcome]) -> Counts {
 }
 
 fn has_conflict(person: &PersonPlan, outcome: Option<&PersonOutcome>) -> bool {
-    !person.conflicts.is_empty() || outcome.is_some_and(|outcome| !outcome.conflicts.is_empty())
+    let found = outcome.into_iter().flat_map(|outcome| &outcome.conflicts);
+    person.conflicts.iter().chain(found).any(|conflict| !conflict.ignored)
 }
 
 /// The sentence for the administrator.
 pub fn summary(plan: &Plan, outcomes: &[PersonOutcome], holds: &[Hold]) -> String {
     let counts = count(plan, outcomes);
     let updated = counts.adopt + counts.update;
-    let mut sentence = match counts.create + updated {
+    let accounts = counts.stopped + counts.started + counts.deleted;
+    let mut sentence = match counts.create + updated + accounts {
         0 if counts.conflict + holds.len() == 0 => "everything is up to date".to_owned(),
         0 => "everything else is up to date".to_owned(),
-        // Nobody is ever removed by a run.
-        _ => format!("{} new, {updated} updated, 0 removed", counts.create),
+        _ => format!("{} new, {updated} updated, {} removed", counts.create, counts.deleted),
     };
     for (count, what) in [
         (counts.adopt, "recognised among the employees"),
         (counts.write_back, "written back to the directory"),
         (counts.conflict, "waiting for a decision"),
         (counts.departed, "no longer active in the directory"),
+        (counts.stopped, "SIP account(s) switched off"),
+        (counts.started, "SIP account(s) switched on again"),
     ] {
         if count > 0 {
             sentence.push_str(&format!("; {count} {what}"));
@@ -125,6 +143,7 @@ pub fn preview(plan: &Plan, holds: &[Hold], server_id: i64) -> Value {
         "counts": count(plan, &[]),
         "people": plan.people.iter().map(|person| person_row(person, None)).collect::<Vec<_>>(),
         "departures": plan.departures.iter().map(departure_row).collect::<Vec<_>>(),
+        "accounts": plan.accounts.iter().map(account_row).collect::<Vec<_>>(),
         "held": holds.iter().map(hold_row).collect::<Vec<_>>(),
         "warnings": plan.warnings,
     })
@@ -163,7 +182,8 @@ pub fn available_rows(plan: &Plan, attributes: &BTreeMap<Field, String>) -> Vec<
             row.insert("notes".into(), notes_rows(&person.notes));
             row.insert("reason".into(), "".into());
             for (&field, attribute) in attributes {
-                let spelled = person.seen.get(&field).map(|values| values.join(", "));
+                let spelled = person.seen.get(&field).filter(|_| field != Field::Secret);
+                let spelled = spelled.map(|values| values.join(", "));
                 row.entry(attribute.clone()).or_insert_with(|| {
                     spelled.unwrap_or_else(|| shown(field, &person.values[field]).to_owned()).into()
                 });
@@ -226,7 +246,10 @@ fn reason(plan: &PersonPlan, conflicts: &[&str]) -> String {
         Action::LeaveOut if plan.person.account == AccountState::Expired => {
             "the account has expired in the directory".into()
         }
-        Action::LeaveOut => "the account is disabled in the directory".into(),
+        Action::LeaveOut if plan.person.account == AccountState::Disabled => {
+            "the account is disabled in the directory".into()
+        }
+        Action::LeaveOut => EXCLUDED.into(),
         Action::Held => plan.notes.last().map(|note| note.text.clone()).unwrap_or_default(),
         _ => String::new(),
     }
@@ -291,8 +314,21 @@ fn departure_row(departure: &Departure) -> Value {
         "email": link.shown[Field::Email],
         "userId": link.user_id,
         "directoryId": link.key.as_str(),
+        "state": departure.state.name(),
         "reason": departure.reason(),
         "held": departure.held,
+    })
+}
+
+fn account_row(account: &AccountPlan) -> Value {
+    let values = &account.employee.values;
+    json!({
+        "name": values[Field::Name],
+        "number": values[Field::Number],
+        "userId": account.employee.user_id,
+        "directoryId": account.link.key.as_str(),
+        "step": account.step.name(),
+        "reason": account.why,
     })
 }
 
@@ -313,10 +349,11 @@ pub fn coverage(coverage: &Coverage) -> String {
     }
 }
 
-/// A value as people see it: a photo is only "a photo".
+/// A value as people see it: a photo is only "photo", a SIP secret only "secret".
 pub fn shown(field: Field, value: &str) -> &str {
     match field {
         Field::Photo if !value.is_empty() => "photo",
+        Field::Secret if !value.is_empty() => "secret",
         _ => value,
     }
 }

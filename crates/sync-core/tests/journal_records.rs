@@ -73,7 +73,6 @@ fn values(name: &str, number: &str) -> Values {
 
 fn link(server_id: i64, user_id: i64, name: &str, number: &str) -> Link {
     Link {
-        id: 0,
         server_id,
         key: key(&format!("key-{user_id:06}")),
         user_id,
@@ -82,10 +81,11 @@ fn link(server_id: i64, user_id: i64, name: &str, number: &str) -> Link {
         change_mark: "20260101000000.000000Z#000000#000#000000".to_owned(),
         directory: values(name, number),
         pbx: values(name, number),
+        based: Field::ALL.into(),
         shown: values(name, number),
-        state: LinkState::Active,
         since: NOW + user_id,
         created_by_sync: user_id % 2 == 0,
+        ..Link::default()
     }
 }
 
@@ -208,7 +208,8 @@ fn a_link_comes_back_as_it_was_stored() {
     wanted.state = LinkState::Absent;
     m.store(vec![Link { id: 0, ..wanted.clone() }]);
     assert_eq!(m.links(), [wanted.clone()], "the same row, whatever the id said");
-    assert_eq!(m.journal.all_linked_users().unwrap(), BTreeMap::from([(12, m.server)]));
+    assert_eq!(m.journal.linked_elsewhere(m.server).unwrap(), BTreeMap::new());
+    assert_eq!(m.journal.linked_elsewhere(99).unwrap(), BTreeMap::from([(12, false)]));
     assert_eq!(m.journal.numbers_used().unwrap().into_iter().collect::<Vec<_>>(), ["201", "305"]);
 
     assert!(m.journal.delete_link(wanted.id).unwrap());
@@ -235,7 +236,8 @@ fn forgotten_bases_are_no_bases_but_still_shown() {
     check(&m, PeopleQuery { search: "ann".to_owned(), ..everyone() }, &[1]);
 
     // Compared anew with the name in conflict: the other fields have a base, and the person is shown as before.
-    let mut compared = Link { pbx: values("", "201"), directory: values("", "201"), ..forgotten };
+    let based = [Field::Number].into();
+    let mut compared = Link { pbx: values("", "201"), directory: values("", "201"), based, ..forgotten };
     m.store(vec![compared.clone()]);
     compared.id = m.links()[0].id;
     assert!(compared.has_base());
@@ -275,7 +277,7 @@ fn an_employee_has_one_link_and_a_reused_id_frees_itself() {
     let links = m.links();
     assert_eq!((links[0].key.as_str(), links[0].user_id), ("another", 1));
     assert_eq!((&links[1].key, links[1].user_id), (&ann.key, -links[1].id));
-    assert_eq!(m.journal.all_linked_users().unwrap(), BTreeMap::from([(1, m.server)]));
+    assert_eq!(m.journal.linked_elsewhere(99).unwrap(), BTreeMap::from([(1, true)]));
     // Ann gets a new employee and is linked like everybody else.
     m.store(vec![Link { user_id: 40, ..ann }]);
     assert_eq!(m.links()[1].user_id, 40);
@@ -303,6 +305,7 @@ fn settling_is_all_or_nothing() {
     assert_eq!(Intent { id: 0, ..open[1].clone() }, intents[1]);
 
     let good = SettleBatch {
+        unlinked: vec![],
         intents_done: vec![ids[0]],
         links: vec![link(m.server, 1, "Ann", "201")],
         events: vec!["{\"n\":1}".to_owned(), "{\"n\":2}".to_owned()],
@@ -395,6 +398,7 @@ fn a_server_deleted_in_the_middle_of_its_run_loses_no_announcement() {
     assert!(m.journal.cancel_requested(run).unwrap(), "the run is to stop");
     m.journal
         .settle(&SettleBatch {
+            unlinked: vec![],
             intents_done: ids,
             links: vec![link(m.server, 1, "Ann", "201")],
             events: vec!["{}".to_owned()],
@@ -413,6 +417,7 @@ fn a_server_deleted_in_the_middle_of_its_run_loses_no_announcement() {
 
 fn conflict(name: &str, field: &str, reason: &str) -> NewConflict {
     NewConflict {
+        compared: ("d".to_owned(), "p".to_owned()),
         key: key(name),
         user_id: None,
         person: name.to_owned(),
@@ -501,15 +506,15 @@ fn a_run_goes_from_beginning_to_end() {
     assert_eq!((running.state.as_str(), running.ended, running.done, running.total), ("running", None, 30, 100));
     assert!(!m.journal.cancel_requested(run).unwrap());
     // The page asks from its own connection.
-    assert!(Journal::open(m.dir.path()).unwrap().request_cancel(run).unwrap());
+    assert!(Journal::open(m.dir.path()).unwrap().request_cancel(run, NOW).unwrap());
     assert!(m.journal.cancel_requested(run).unwrap());
 
     m.journal.end_run(run, NOW - 10, "cancelled", "stopped after 30 of 100", "{\"updated\":3}", "").unwrap();
     let ended = m.journal.run(run).unwrap().unwrap();
     assert_eq!((ended.state.as_str(), ended.ended), ("cancelled", Some(NOW)), "an end is not before its beginning");
     assert_eq!((ended.summary.as_str(), ended.counts_json.as_str()), ("stopped after 30 of 100", "{\"updated\":3}"));
-    assert!(!m.journal.request_cancel(run).unwrap());
-    assert!(!m.journal.request_cancel(99).unwrap());
+    assert!(!m.journal.request_cancel(run, NOW).unwrap());
+    assert!(!m.journal.request_cancel(99, NOW).unwrap());
     assert_eq!(m.journal.run(99).unwrap(), None);
 
     let second = m.ended_run(NOW + 1);
@@ -587,29 +592,24 @@ fn pruning_keeps_the_last_runs_open_intents_and_photos_still_wanted() {
 // Edits
 
 #[test]
-fn edits_are_bounded_consumed_and_pruned() {
+fn edits_are_bounded_and_pruned() {
     let mut m = module();
-    let batch = |from: usize, to: usize| (from..to).map(|n| n.to_string()).collect::<Vec<_>>();
-    m.journal.append_edits(&batch(0, MAX_EDITS - 1), NOW).unwrap();
-    m.journal.append_edits(&batch(MAX_EDITS - 1, MAX_EDITS + 9), NOW).unwrap();
+    let batch = |from: usize, to: usize, at: i64| (from..to).map(|n| (n.to_string(), at)).collect::<Vec<_>>();
+    m.journal.append_edits(&batch(0, MAX_EDITS - 1, NOW)).unwrap();
+    m.journal.append_edits(&batch(MAX_EDITS - 1, MAX_EDITS + 9, NOW)).unwrap();
     assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64);
-    let edits = m.journal.edits(3).unwrap();
-    assert_eq!(
-        edits.iter().map(|(_, event, at)| (event.as_str(), *at)).collect::<Vec<_>>(),
-        [("9", NOW), ("10", NOW), ("11", NOW)]
-    );
+    assert_eq!(m.journal.edits_since(NOW).unwrap()[..2], batch(9, 11, NOW));
+    assert_eq!(m.journal.edits_since(NOW + 1).unwrap(), []);
 
-    m.journal.consume_edits(edits[1].0).unwrap();
-    assert_eq!(m.journal.edits(1).unwrap()[0].1, "11");
-    assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64, "kept for a while");
     m.journal.prune(NOW + 29 * DAY, 30).unwrap();
     assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64, "not old enough");
-    m.journal.append_edits(&batch(0, 1), NOW + 2 * DAY).unwrap();
+    m.journal.append_edits(&batch(0, 1, NOW + 2 * DAY)).unwrap();
     m.journal.prune(NOW + 31 * DAY, 30).unwrap();
     assert_eq!(m.count("pbx_edits"), 1, "an old hint is of no use, whether a run has seen it or not");
 
-    m.journal.append_edits(&batch(0, MAX_EDITS + 1), NOW).unwrap();
-    assert_eq!((m.count("pbx_edits"), m.journal.edits(1).unwrap()[0].1.as_str()), (MAX_EDITS as i64, "1"));
+    m.journal.append_edits(&batch(0, MAX_EDITS + 1, NOW)).unwrap();
+    assert_eq!(m.count("pbx_edits"), MAX_EDITS as i64);
+    assert_eq!(m.journal.edits_since(NOW).unwrap()[0].0, "1");
 }
 
 // The people page

@@ -5,7 +5,7 @@ mod pbx_support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use pbx_support::{Fixture, NOTHING, RecordingHost, create, differences, md5, photo, short, update};
+use pbx_support::{Fixture, NOTHING, RecordingHost, create, differences, md5, photo, short, update, vault};
 use secrecy::SecretString;
 use sync_core::pbx::{ModelEvent, Pbx, ReplacedValue, Task, TaskOutcome};
 use sync_core::person::Field::{self, Email, Mobile, Name, Number, Photo};
@@ -551,8 +551,8 @@ fn a_photo_that_cannot_be_stored_does_not_stop_the_person() {
     fs::write(fixture.spool().join(&damaged), photo(1)).expect("spool");
     for (tag, photo, expected) in [
         (1, md5(b"missing").as_str(), "not in the spool"),
-        (2, &short_one, "at least 1024"),
-        (3, &text, "no JPEG"),
+        (2, &short_one, "none below 1024"),
+        (3, &text, "neither JPEG"),
         (4, &damaged, "damaged"),
         (5, "../../etc/passwd", "no valid MD5"),
     ] {
@@ -565,7 +565,7 @@ fn a_photo_that_cannot_be_stored_does_not_stop_the_person() {
     }
     let (field, reason) = fixture.refused(Task::Update(update(&fixture, 113, &[(Photo, &text)])));
     assert_eq!(field, Some(Photo));
-    assert!(reason.contains("no JPEG"), "{reason}");
+    assert!(reason.contains("neither JPEG"), "{reason}");
     let applied = fixture.applied(Task::Update(update(&fixture, 113, &[(Photo, &text), (Name, "Dora")])));
     assert_eq!(applied.notes.len(), 1);
     assert_eq!(short(&applied.events)[0], "Users 113 username");
@@ -754,8 +754,8 @@ fn an_update_whose_photo_was_left_out_is_found_with_a_note() {
 fn no_tasks_take_no_lock() {
     let fixture = Fixture::new();
     let host = RecordingHost::default();
-    let mut pbx =
-        Pbx::open(&fixture.database(), &fixture.media(), &fixture.spool(), &fixture.replaced()).expect("opens");
+    let mut pbx = Pbx::open(&fixture.database(), &fixture.media(), &fixture.spool(), &fixture.replaced(), vault())
+        .expect("opens");
     assert_eq!(pbx.apply(&[], &host).expect("nothing"), []);
     assert_eq!(host.taken.get(), 0);
 }

@@ -113,6 +113,7 @@ fn change(index: usize, pairs: &[(Field, &str)]) -> Task {
         fields: pairs.iter().map(|(field, _)| *field).collect(),
         external_uniqid: format!("EXTERNAL-NEW{user}"),
         forward_to_mobile: true,
+        ..UpdateTask::default()
     })
 }
 

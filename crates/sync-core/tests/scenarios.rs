@@ -392,7 +392,7 @@ fn cancelling_stops_the_writing_back_and_the_next_run_completes_it() {
     let open_journal = scene.another_journal();
     scene.host.on_progress = RefCell::new(Some(Box::new(move |progress| {
         if progress.phase == "writing-back" && progress.done > 0 {
-            open_journal().request_cancel(progress.run_id).expect("a run to cancel");
+            open_journal().request_cancel(progress.run_id, 1).expect("a run to cancel");
         }
     })));
     let numbered = |scene: &Scene| {

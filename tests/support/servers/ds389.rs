@@ -37,11 +37,16 @@ impl std::ops::Deref for Ds389 {
 /// Starts a server that holds `people`; `None` when the machine has none. The service account may read, and may write
 /// `telephoneNumber`, `mobile` and `mail`, nothing else.
 pub(crate) fn start(people: &[Someone]) -> Option<Ds389> {
-    start_with(people, ACCESS)
+    start_with(people, "telephoneNumber || mobile || mail")
+}
+
+/// The same, with other attributes that the service account may write.
+pub(crate) fn start_with(people: &[Someone], writable: &str) -> Option<Ds389> {
+    start_with_rights(people, &ACCESS.replace("WRITABLE", writable))
 }
 
 /// The same with the service account's rights as LDIF.
-pub(crate) fn start_with(people: &[Someone], access: &str) -> Option<Ds389> {
+pub(crate) fn start_with_rights(people: &[Someone], access: &str) -> Option<Ds389> {
     if !have("389 Directory Server", &["ns-slapd", "dscreate", "ldapsearch", "ldapadd", "openssl"], true) {
         return None;
     }
@@ -172,7 +177,7 @@ const ACCESS: &str = "dn: dc=example,dc=test
 changetype: modify
 add: aci
 aci: (targetattr != \"userPassword\") (version 3.0; acl \"users read\"; allow (read, search, compare) userdn = \"ldap:///all\";)
-aci: (targetattr = \"telephoneNumber || mobile || mail\") (version 3.0; acl \"pbx writes\"; allow (write) userdn = \"ldap:///cn=pbx,ou=service,dc=example,dc=test\";)
+aci: (targetattr = \"WRITABLE\") (version 3.0; acl \"pbx writes\"; allow (write) userdn = \"ldap:///cn=pbx,ou=service,dc=example,dc=test\";)
 ";
 
 const TREE: &str = "dn: ou=people,dc=example,dc=test

@@ -21,6 +21,8 @@ const SERVICE_PASSWORD: &str = "Pbx-Passw0rd-7";
 pub(crate) struct Options {
     /// Leave the certificate to Samba, which makes one without subjectAltName.
     pub(crate) own_certificate: bool,
+    /// Let the service account write every attribute of users below `OU=Staff`.
+    pub(crate) writes_everything: bool,
     /// Access control entries for the service account below `OU=Staff`, with SID in the place of its identifier; those
     /// the tests otherwise give it where there are none.
     pub(crate) rights: Vec<String>,
@@ -58,7 +60,7 @@ pub(crate) fn start(people: &[Someone], options: &Options) -> Option<Samba> {
     let certificates = tls::make(&home.join("own-tls"), &format!("IP:{},DNS:dc1.example.test", address.ip));
     configure(home, &address.ip, (!options.own_certificate).then_some(&certificates));
     load(home, people);
-    delegate(home, &options.rights);
+    delegate(home, options);
 
     let mut server = Command::new("samba");
     server.arg("-s").arg(home.join("smb.conf")).args(["-i", "--no-process-group"]).env("TDB_NO_FSYNC", "1");
@@ -166,8 +168,8 @@ fn load(home: &Path, people: &[Someone]) {
 }
 
 /// The service account with the right to write one attribute: WP (write property) on `telephoneNumber`
-/// (bf967a49-0de6-11d0-a285-00aa003049e2) of user objects (bf967aba-...), [MS-ADTS] 5.1.3.
-fn delegate(home: &Path, rights: &[String]) {
+/// (bf967a49-0de6-11d0-a285-00aa003049e2) of user objects (bf967aba-...), [MS-ADTS] 5.1.3; or as the options say.
+fn delegate(home: &Path, options: &Options) {
     let database = home.join("private/sam.ldb");
     let tool = |arguments: &[&str]| {
         let mut command = samba_tool(home);
@@ -182,9 +184,10 @@ fn delegate(home: &Path, rights: &[String]) {
     let shown = tool(&["user", "show", "pbx", "--attributes=objectSid"]);
     let sid = shown.lines().find_map(|line| line.strip_prefix("objectSid: ")).expect("a user has a SID");
     let user = "bf967aba-0de6-11d0-a285-00aa003049e2";
-    let own = [format!("(OA;CI;WP;bf967a49-0de6-11d0-a285-00aa003049e2;{user};SID)")];
+    let attribute = if options.writes_everything { "" } else { "bf967a49-0de6-11d0-a285-00aa003049e2" };
+    let own = [format!("(OA;CI;WP;{attribute};{user};SID)")];
     let object = format!("--objectdn={STAFF}");
-    for ace in if rights.is_empty() { &own[..] } else { rights } {
+    for ace in if options.rights.is_empty() { &own[..] } else { &options.rights[..] } {
         tool(&["dsacl", "set", "--action=allow", &object, &format!("--sddl={}", ace.replace("SID", sid))]);
     }
 }

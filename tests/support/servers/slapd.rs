@@ -19,13 +19,20 @@ pub(crate) struct Options {
     pub(crate) names: &'static str,
     /// Most entries the service account gets from one search; 0 is no limit.
     pub(crate) size_limit: u32,
+    /// Attributes the service account may write, separated by commas.
+    pub(crate) writable: &'static str,
     /// The service account's limits and rights, in place of those the tests otherwise give it.
     pub(crate) rights: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { names: "IP:127.0.0.1,DNS:localhost", size_limit: 0, rights: None }
+        Options {
+            names: "IP:127.0.0.1,DNS:localhost",
+            size_limit: 0,
+            writable: "telephoneNumber,mobile,mail",
+            rights: None,
+        }
     }
 }
 
@@ -99,14 +106,14 @@ fn copy_of_slapd(home: &Path) -> PathBuf {
 }
 
 fn configuration(home: &Path, certificates: &tls::Certificates, options: &Options) -> String {
-    let home = home.display();
+    let (home, writable) = (home.display(), options.writable);
     let limit = if options.size_limit == 0 { "unlimited".to_owned() } else { options.size_limit.to_string() };
     let (ca, certificate, key) =
         (certificates.ca.display(), certificates.certificate.display(), certificates.key.display());
     let rights = options.rights.clone().unwrap_or_else(|| {
         format!(
             "limits dn.exact=\"{SERVICE}\" size={limit} time=unlimited
-access to attrs=telephoneNumber,mobile,mail by dn.exact=\"{SERVICE}\" write by users read by * none
+access to attrs={writable} by dn.exact=\"{SERVICE}\" write by users read by * none
 access to attrs=userPassword by anonymous auth by * none
 access to * by users read by * none
 "

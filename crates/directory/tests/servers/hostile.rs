@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Once, mpsc};
 use std::thread;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use directory::{LdapDirectory, Security};
 use sync_core::directory::{
-    Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, WriteOutcome,
+    Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, NewValue, RawValue,
+    WriteOutcome,
 };
 use sync_core::person::{DirectoryKey, Field};
 
@@ -324,13 +326,13 @@ fn a_value_added_by_somebody_else_at_the_same_moment_wins() {
         dn: "cn=a".to_owned(),
         change_mark: String::new(),
         field: Field::Number,
-        seen: vec![],
-        replaces: None,
-        value: "201".to_owned(),
+        value: NewValue::Text { seen: vec![], replaces: None, value: RawValue::text("201") },
     };
     let mut outcomes = Vec::new();
     let mut directory = LdapDirectory::new(settings(port, Security::None));
-    directory.write(&[write], &mut |_, outcome| outcomes.push(outcome.clone())).expect("a connection");
+    directory
+        .write(&[write], Path::new("none"), &mut |_, outcome| outcomes.push(outcome.clone()))
+        .expect("a connection");
     assert_eq!(outcomes, [WriteOutcome::ChangedMeanwhile]);
     // ENUMERATED 0 is add, 1 is delete (RFC 4511, 4.6).
     let changes: Vec<Vec<u8>> = seen.into_iter().collect();

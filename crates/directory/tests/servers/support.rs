@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use directory::{Attributes, LdapDirectory, Security, ServerSettings, Timeouts, Vendor};
 use sync_core::directory::{Directory, DirectoryError, DirectorySnapshot, ReadRequest};
 use sync_core::person::{DirectoryEntry, DirectoryKey, Photo};
+use sync_core::vault::Vault;
 use tempfile::TempDir;
 
 const SLAPD: &str = "/usr/sbin/slapd";
@@ -220,6 +221,8 @@ pub(crate) fn settings(port: u16, security: Security) -> ServerSettings {
             mobile: "mobile".to_owned(),
             email: "mail".to_owned(),
             photo: "jpegPhoto".to_owned(),
+            secret: String::new(),
+            employee_number: String::new(),
             account_status: "employeeType".to_owned(),
         },
         page_size: 500,
@@ -306,7 +309,8 @@ pub(crate) fn read_with(
     spool: &Path,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<DirectorySnapshot, DirectoryError> {
-    let request = ReadRequest { known_marks: known, had_photo: &BTreeSet::new(), spool, now: NOW };
+    let vault = &Vault::new([0; 32]);
+    let request = ReadRequest { known_marks: known, had_photo: &BTreeSet::new(), spool, vault, now: NOW };
     LdapDirectory::new(settings).read(&request, progress)
 }
 
@@ -319,7 +323,8 @@ pub(crate) fn read_after(
     let known_marks = before.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect();
     let had_photo = before.iter().filter(|entry| matches!(entry.photo, Photo::Spooled { .. }));
     let had_photo = had_photo.map(|entry| entry.key.clone()).collect();
-    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool: spool.path(), now: NOW };
+    let (spool, vault) = (spool.path(), &Vault::new([0; 32]));
+    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool, vault, now: NOW };
     LdapDirectory::new(settings).read(&request, &mut |_| ControlFlow::Continue(()))
 }
 

@@ -1,7 +1,9 @@
 //! Writing to a real slapd by compare-and-set.
 
+use std::path::Path;
+
 use directory::{LdapDirectory, ServerSettings};
-use sync_core::directory::{Directory, DirectoryWrite, WriteOutcome};
+use sync_core::directory::{Directory, DirectoryWrite, NewValue, RawValue, WriteOutcome};
 use sync_core::person::{DirectoryEntry, DirectoryKey, Field};
 
 use crate::support::{Certificate, PEOPLE, Slapd, UNLIMITED, crowd, person, read};
@@ -21,9 +23,11 @@ fn change(entry: &DirectoryEntry, field: Field, replaces: Option<&str>, value: &
         dn: entry.dn.clone(),
         change_mark: entry.change_mark.clone(),
         field,
-        seen: entry.attributes.get(&field).cloned().unwrap_or_default(),
-        replaces: replaces.map(str::to_owned),
-        value: value.to_owned(),
+        value: NewValue::Text {
+            seen: entry.attributes.get(&field).into_iter().flatten().map(|value| RawValue::text(value)).collect(),
+            replaces: replaces.map(RawValue::text),
+            value: RawValue::text(value),
+        },
     }
 }
 
@@ -33,7 +37,7 @@ fn write(settings: &ServerSettings, writes: &[DirectoryWrite]) -> Vec<WriteOutco
     let done = &mut |index: usize, outcome: &WriteOutcome| {
         assert_eq!(outcomes[index].replace(outcome.clone()), None, "one outcome per write");
     };
-    directory.write(writes, done).expect("a connection");
+    directory.write(writes, Path::new("none"), done).expect("a connection");
     outcomes.into_iter().map(|outcome| outcome.expect("an outcome for each write")).collect()
 }
 
@@ -233,8 +237,8 @@ fn many_writes_share_one_connection() {
     let numbers = |entries: &[DirectoryEntry]| -> Vec<(DirectoryKey, String)> {
         entries.iter().map(|entry| (entry.key.clone(), entry.attributes[&Field::Number][0].clone())).collect()
     };
-    let expected: Vec<(DirectoryKey, String)> =
-        writes.iter().map(|write| (write.key.clone(), write.value.clone())).collect();
+    let given = |(index, entry): (usize, &DirectoryEntry)| (entry.key.clone(), (1000 + index).to_string());
+    let expected: Vec<(DirectoryKey, String)> = entries.iter().enumerate().map(given).collect();
     assert_eq!(numbers(&after), expected);
 }
 
@@ -245,7 +249,7 @@ fn a_server_that_dies_while_writing_is_an_error_with_the_certain_outcomes_kept()
     let entries = read(settings.clone()).expect("people").entries;
     let writes: Vec<DirectoryWrite> = entries.iter().map(|entry| change(entry, Field::Number, None, "201")).collect();
     let mut certain = 0;
-    let outcome = LdapDirectory::new(settings).write(&writes, &mut |_, outcome| {
+    let outcome = LdapDirectory::new(settings).write(&writes, Path::new("none"), &mut |_, outcome| {
         assert!(is_written(outcome));
         certain += 1;
         if certain == 10 {

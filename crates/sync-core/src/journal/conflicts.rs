@@ -24,10 +24,12 @@ pub struct NewConflict {
     pub cause: String,
     /// The same as a sentence for a person.
     pub reason: String,
-    /// The directory's value; of a photo its MD5.
+    /// The directory's value; of a photo its MD5, of a SIP secret its fingerprint.
     pub directory_value: String,
-    /// The PBX's value; of a photo its MD5.
+    /// The PBX's value, the same way.
     pub pbx_value: String,
+    /// Both sides' values in the PBX's form, the directory's first: what a decision is made for.
+    pub compared: (String, String),
 }
 
 /// A conflict as it is kept.
@@ -73,13 +75,18 @@ impl Journal {
     /// The conflicts of one server, or of all, the latest first.
     pub fn conflicts(&self, server_id: Option<i64>) -> Result<Vec<ConflictRecord>, JournalError> {
         let query = "SELECT id, server_id, directory_key, user_id, person, field, side, cause, reason,
-                            directory_value, pbx_value, first_time, last_time, count
+                            directory_value, pbx_value, first_time, last_time, count, directory_compared, pbx_compared
                      FROM conflicts WHERE ?1 IS NULL OR server_id = ?1 ORDER BY last_time DESC, id DESC";
         self.read(|tx| {
             let mut statement = tx.prepare_cached(query)?;
             let rows = statement.query_map([server_id], conflict_from_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
+    }
+
+    /// One conflict, if there is one with this id.
+    pub fn conflict(&self, record_id: i64) -> Result<Option<ConflictRecord>, JournalError> {
+        Ok(self.conflicts(None)?.into_iter().find(|record| record.id == record_id))
     }
 
     /// Removes one conflict; false when there was none with this id. A run that sees it again adds it again.
@@ -94,22 +101,43 @@ impl Journal {
 }
 
 /// Stores what was seen and answers the ids. What was seen twice in one run counts once; the last reason stands.
-fn store(tx: &Transaction<'_>, server_id: i64, seen: &[NewConflict], now: i64) -> Result<BTreeSet<i64>, JournalError> {
+pub(super) fn store(
+    tx: &Transaction<'_>,
+    server_id: i64,
+    seen: &[NewConflict],
+    now: i64,
+) -> Result<BTreeSet<i64>, JournalError> {
     let sql = "INSERT INTO conflicts (server_id, directory_key, user_id, field, side, cause,
-                                      person, reason, directory_value, pbx_value, first_time, last_time)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
+                                      person, reason, directory_value, pbx_value, first_time, last_time,
+                                      directory_compared, pbx_compared)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13)
                ON CONFLICT (server_id, directory_key, user_id, field, side, cause) DO UPDATE
                SET person = excluded.person, reason = excluded.reason, directory_value = excluded.directory_value,
-                   pbx_value = excluded.pbx_value, last_time = max(last_time, excluded.last_time), count = count + 1
+                   pbx_value = excluded.pbx_value, directory_compared = excluded.directory_compared,
+                   pbx_compared = excluded.pbx_compared, last_time = max(last_time, excluded.last_time), count = count + 1
                RETURNING id";
     let distinct: BTreeMap<_, _> =
         seen.iter().map(|c| ((&c.key, c.user_id.unwrap_or(0), &c.field, &c.side, &c.cause), c)).collect();
     let mut statement = tx.prepare_cached(sql)?;
     let mut ids = BTreeSet::new();
     for ((key, user_id, field, side, cause), conflict) in distinct {
-        let NewConflict { person, reason, directory_value, pbx_value, .. } = conflict;
-        let values =
-            params![server_id, key.0, user_id, field, side, cause, person, reason, directory_value, pbx_value, now];
+        let NewConflict { person, reason, directory_value, pbx_value, compared, .. } = conflict;
+        let (directory, pbx) = compared;
+        let values = params![
+            server_id,
+            key.0,
+            user_id,
+            field,
+            side,
+            cause,
+            person,
+            reason,
+            directory_value,
+            pbx_value,
+            now,
+            directory,
+            pbx
+        ];
         ids.insert(statement.query_row(values, |row| row.get(0))?);
     }
     Ok(ids)
@@ -139,6 +167,7 @@ fn conflict_from_row(row: &Row<'_>) -> rusqlite::Result<ConflictRecord> {
             reason: row.get(8)?,
             directory_value: row.get(9)?,
             pbx_value: row.get(10)?,
+            compared: (row.get(14)?, row.get(15)?),
         },
         first_time: row.get(11)?,
         last_time: row.get(12)?,

@@ -38,6 +38,8 @@ pub struct Intent {
 pub struct SettleBatch {
     /// Ids of the intents that are done or known not to have happened.
     pub intents_done: Vec<i64>,
+    /// Ids of links that go: their place is taken, or the employee is deleted. They go before `links` come.
+    pub unlinked: Vec<i64>,
     /// Links with their new bases.
     pub links: Vec<Link>,
     /// Model events the PBX must be told of, each as JSON, in order.
@@ -72,6 +74,7 @@ impl Journal {
     /// out; the events are kept, because what happened on the PBX must be announced.
     pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
         self.write(|tx| {
+            delete_by_id(tx, "DELETE FROM links WHERE id = ?1", &batch.unlinked)?;
             store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
             append_events(tx, &batch.events)?;
             runs::insert_changes(tx, &batch.changes)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
-use rusqlite::{OptionalExtension, Row, Transaction, params, params_from_iter};
+use rusqlite::{Row, Transaction, params, params_from_iter};
 
 use super::{Journal, JournalError};
 use crate::link::{Link, LinkState};
@@ -24,22 +24,38 @@ impl FromSql for LinkState {
 }
 
 impl Journal {
-    /// Every link of a server, in the order of their keys, in one query. Where [`Link::has_base`] is false both sides have
-    /// to be compared anew.
+    /// Every link of a server, in the order of their keys, in one query.
     pub fn links(&self, server_id: i64) -> Result<Vec<Link>, JournalError> {
-        let query = format!("SELECT {} FROM links WHERE server_id = ?1 ORDER BY directory_key", columns());
+        self.select("server_id = ?1 ORDER BY directory_key", [server_id])
+    }
+
+    /// The employees, by `m_Users.id`, that servers other than `server_id` keep in step, each with whether the person is
+    /// in use in such a server's directory. Links whose employee is gone are left out.
+    pub fn linked_elsewhere(&self, server_id: i64) -> Result<BTreeMap<i64, bool>, JournalError> {
+        let query = "SELECT user_id, max(state = 'active') FROM links
+                     WHERE user_id > 0 AND server_id <> ?1 GROUP BY user_id";
         self.read(|tx| {
-            let mut statement = tx.prepare_cached(&query)?;
-            let rows = statement.query_map([server_id], link_from_row)?;
+            let mut statement = tx.prepare_cached(query)?;
+            let rows = statement.query_map([server_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
 
-    /// The server of every linked employee, by `m_Users.id`. Links whose employee is gone are left out.
-    pub fn all_linked_users(&self) -> Result<BTreeMap<i64, i64>, JournalError> {
+    /// The links of one employee, of whichever server.
+    pub fn links_of_user(&self, user_id: i64) -> Result<Vec<Link>, JournalError> {
+        self.select("user_id = ?1 ORDER BY server_id", [user_id])
+    }
+
+    /// The links of people who have left, of one server or of all, those who left last first.
+    pub fn departed(&self, server_id: Option<i64>) -> Result<Vec<Link>, JournalError> {
+        self.select("state <> 'active' AND (?1 IS NULL OR server_id = ?1) ORDER BY since DESC, id", [server_id])
+    }
+
+    fn select(&self, condition: &str, parameters: impl rusqlite::Params) -> Result<Vec<Link>, JournalError> {
+        let query = format!("SELECT {} FROM links WHERE {condition}", columns());
         self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT user_id, server_id FROM links WHERE user_id > 0")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let mut statement = tx.prepare_cached(&query)?;
+            let rows = statement.query_map(parameters, link_from_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
@@ -48,13 +64,13 @@ impl Journal {
     /// server and entry.
     ///
     /// Another link with the same `m_Users.id` but another `m_Sip.uniqid` belongs to an employee who is gone (the PBX
-    /// was restored or reset, and the id given again): it loses the id.
+    /// was restored or reset, and the id given again): it loses the id. One employee may have links of several servers.
     ///
     /// # Errors
-    /// [`JournalError::AlreadyLinked`] when the very employee is linked to another entry.
+    /// [`JournalError::AlreadyLinked`] when the very employee is linked to another entry of the same server.
     pub fn upsert_link(tx: &Transaction<'_>, link: &Link) -> Result<i64, JournalError> {
         detach_predecessor(tx, link)?;
-        let id = tx.prepare_cached(&UPSERT)?.query_row(params_from_iter(values(link)), |row| row.get(0))?;
+        let id = insert(tx, link)?;
         for number in [&link.pbx[Field::Number], &link.shown[Field::Number]].into_iter().filter(|n| !n.is_empty()) {
             tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number])?;
         }
@@ -83,39 +99,82 @@ impl Journal {
     }
 }
 
-/// See [`Journal::forget_bases`].
-pub(super) fn forget_bases(tx: &Transaction<'_>, server_id: i64) -> rusqlite::Result<usize> {
-    tx.execute("UPDATE servers SET approved_first_run = 0 WHERE id = ?1", [server_id])?;
-    let bases = [side_columns("directory"), side_columns("pbx")].concat().join(" = '', ");
-    tx.execute(&format!("UPDATE links SET change_mark = '', {bases} = '' WHERE server_id = ?1"), [server_id])
+/// Stores the row of a link and answers its id.
+pub(super) fn insert(tx: &Transaction<'_>, link: &Link) -> rusqlite::Result<i64> {
+    tx.prepare_cached(&UPSERT)?.query_row(params_from_iter(values(link)), |row| row.get(0))
 }
 
-/// Drops the bases of one field in all links of a server; answers the number of links.
-pub(super) fn forget_base(tx: &Transaction<'_>, server_id: i64, field: Field) -> rusqlite::Result<usize> {
-    let name = field.name();
-    tx.execute(&format!("UPDATE links SET {name}_directory = '', {name}_pbx = '' WHERE server_id = ?1"), [server_id])
+/// See [`Journal::forget_bases`].
+pub(super) fn forget_bases(tx: &Transaction<'_>, server_id: i64) -> rusqlite::Result<usize> {
+    forget(tx, server_id, &Field::ALL.into())
+}
+
+/// Drops the bases of some fields in all links of a server, after which the next run is not made by a tick; answers the
+/// number of links.
+pub(super) fn forget(tx: &Transaction<'_>, server_id: i64, fields: &BTreeSet<Field>) -> rusqlite::Result<usize> {
+    tx.execute("UPDATE servers SET approved_first_run = 0 WHERE id = ?1", [server_id])?;
+    forget_quietly(tx, server_id, fields)
+}
+
+/// Drops the bases of some fields in all links of a server; answers the number of links.
+pub(super) fn forget_quietly(
+    tx: &Transaction<'_>,
+    server_id: i64,
+    fields: &BTreeSet<Field>,
+) -> rusqlite::Result<usize> {
+    let mut sets = Vec::new();
+    let mut based = "',' || based || ','".to_owned();
+    for field in fields {
+        let name = field.name();
+        sets.push(format!("{name}_directory = '', {name}_pbx = ''"));
+        based = format!("replace({based}, ',{name},', ',')");
+    }
+    sets.push(format!("based = trim({based}, ',')"));
+    if fields.contains(&Field::Photo) {
+        sets.push("change_mark = ''".to_owned());
+    }
+    tx.execute(&format!("UPDATE links SET {} WHERE server_id = ?1", sets.join(", ")), [server_id])
 }
 
 fn detach_predecessor(tx: &Transaction<'_>, link: &Link) -> Result<(), JournalError> {
     let query = "SELECT id, server_id, directory_key, sip_uniqid FROM links
                  WHERE user_id = ?1 AND NOT (server_id = ?2 AND directory_key = ?3)";
-    let other = tx
-        .prepare_cached(query)?
-        .query_row(params![link.user_id, link.server_id, link.key.0], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
-        })
-        .optional()?;
-    let Some((id, server_id, key, sip_uniqid)) = other else { return Ok(()) };
-    if sip_uniqid.is_empty() || sip_uniqid == link.sip_uniqid {
-        return Err(JournalError::AlreadyLinked { user_id: link.user_id, server_id, key: DirectoryKey(key) });
+    let mut statement = tx.prepare_cached(query)?;
+    let others = statement.query_map(params![link.user_id, link.server_id, link.key.0], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, String>(3)?))
+    })?;
+    for (id, server_id, key, sip_uniqid) in others.collect::<rusqlite::Result<Vec<_>>>()? {
+        let same_employee = sip_uniqid.is_empty() || sip_uniqid == link.sip_uniqid;
+        if same_employee && server_id == link.server_id {
+            return Err(JournalError::AlreadyLinked { user_id: link.user_id, server_id, key: DirectoryKey(key) });
+        }
+        if !same_employee {
+            tx.execute("UPDATE links SET user_id = -id WHERE id = ?1", [id])?;
+        }
     }
-    tx.execute("UPDATE links SET user_id = -id WHERE id = ?1", [id])?;
     Ok(())
 }
 
 /// Columns of a link beside its id and its values.
-const PLAIN_COLUMNS: [&str; 9] =
-    ["server_id", "directory_key", "user_id", "sip_uniqid", "dn", "change_mark", "state", "since", "created_by_sync"];
+const PLAIN_COLUMNS: [&str; 17] = [
+    "server_id",
+    "directory_key",
+    "user_id",
+    "sip_uniqid",
+    "dn",
+    "change_mark",
+    "employee_number",
+    "based",
+    "unsettled",
+    "not_compared",
+    "written",
+    "state",
+    "since",
+    "days_gone",
+    "last_day",
+    "stopped",
+    "created_by_sync",
+];
 
 /// Columns made of the values shown, for the people page.
 const DERIVED_COLUMNS: [&str; 3] = ["search", "sort_name", "sort_number"];
@@ -157,8 +216,16 @@ fn values(link: &Link) -> Vec<Value> {
         text(&link.sip_uniqid),
         text(&link.dn),
         text(&link.change_mark),
+        text(&link.employee_number),
+        text(&link.based.iter().map(|field| field.name()).collect::<Vec<_>>().join(",")),
+        text(&serde_json::to_string(&link.unsettled).unwrap_or_default()),
+        Value::Integer(link.not_compared.into()),
+        Value::Integer(link.written),
         text(link.state.name()),
         Value::Integer(link.since),
+        Value::Integer(link.days_gone.into()),
+        Value::Integer(link.last_day),
+        Value::Integer(link.stopped.into()),
         Value::Integer(link.created_by_sync.into()),
     ];
     for values in [&link.directory, &link.pbx, shown] {
@@ -186,6 +253,9 @@ fn sortable(number: &str) -> String {
 
 /// A link, from [`columns`].
 pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
+    let first = 1 + PLAIN_COLUMNS.len();
+    let based: String = row.get(8)?;
+    let unsettled: String = row.get(9)?;
     Ok(Link {
         id: row.get(0)?,
         server_id: row.get(1)?,
@@ -194,12 +264,21 @@ pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
         sip_uniqid: row.get(4)?,
         dn: row.get(5)?,
         change_mark: row.get(6)?,
-        state: row.get(7)?,
-        since: row.get(8)?,
-        created_by_sync: row.get(9)?,
-        directory: values_from_row(row, 10)?,
-        pbx: values_from_row(row, 10 + Field::ALL.len())?,
-        shown: values_from_row(row, 10 + 2 * Field::ALL.len())?,
+        employee_number: row.get(7)?,
+        based: based.split(',').filter_map(Field::from_name).collect(),
+        // What cannot be read is only the time since when something waits.
+        unsettled: serde_json::from_str(&unsettled).unwrap_or_default(),
+        not_compared: row.get(10)?,
+        written: row.get(11)?,
+        state: row.get(12)?,
+        since: row.get(13)?,
+        days_gone: row.get(14)?,
+        last_day: row.get(15)?,
+        stopped: row.get(16)?,
+        created_by_sync: row.get(17)?,
+        directory: values_from_row(row, first)?,
+        pbx: values_from_row(row, first + Field::ALL.len())?,
+        shown: values_from_row(row, first + 2 * Field::ALL.len())?,
     })
 }
 

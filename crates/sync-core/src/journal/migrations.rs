@@ -12,6 +12,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../../db/0001_servers_and_links.sql"),
     include_str!("../../../../db/0002_runs.sql"),
     include_str!("../../../../db/0003_conflicts_and_edits.sql"),
+    include_str!("../../../../db/0004_both_directions.sql"),
 ];
 
 /// The version this program makes.

@@ -8,10 +8,13 @@
 //! would be lost or torn there. Times are Unix time in milliseconds and always come from the caller.
 
 mod conflicts;
+mod decisions;
 mod edits;
 mod error;
 mod files;
+mod held;
 mod intents;
+mod legacy;
 mod links;
 mod lock;
 mod migrations;
@@ -27,12 +30,16 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::statements::Statements;
+use crate::vault::Vault;
 
 pub use crate::link::{Link, LinkState};
 pub use conflicts::{ConflictRecord, NewConflict};
+pub use decisions::DecisionRecord;
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
+pub use held::HeldRun;
 pub use intents::{Intent, OUTBOX_UNMERGED, SettleBatch};
+pub use legacy::{LegacyServer, TakenOver};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
@@ -152,6 +159,11 @@ impl Journal {
     /// Where the module keeps its files.
     pub fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// An empty vault for the SIP secrets of a run.
+    pub fn vault(&self) -> Result<Vault, JournalError> {
+        seal::vault(&self.paths.key())
     }
 
     /// How many SQL statements were run on the module's database, for the log.

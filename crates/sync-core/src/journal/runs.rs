@@ -1,5 +1,6 @@
 //! Runs: what was done, how far it has got, and what it replaced.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -7,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Journal, JournalError};
-use crate::person::DirectoryKey;
+use crate::person::{DirectoryKey, Field};
 
 /// How many runs of each server are kept however old they are.
 pub const RUNS_KEPT: u32 = 20;
@@ -29,6 +30,8 @@ pub struct RunRecord {
     pub ended: Option<i64>,
     /// `running`, `done`, `failed` or `cancelled`.
     pub state: String,
+    /// Somebody asked for it and the worker has not begun it yet; its state is `running`.
+    pub queued: bool,
     /// One sentence for a person.
     pub summary: String,
     /// Numbers of the report, as JSON.
@@ -68,7 +71,7 @@ pub struct ChangeRecord {
     pub replaced_json: String,
 }
 
-const COLUMNS: &str = "id, server_id, kind, started, ended, state, summary, counts_json, error, done, total";
+const COLUMNS: &str = "id, server_id, kind, started, ended, state, summary, counts_json, error, done, total, queued";
 
 impl Journal {
     /// Notes the beginning of a run of `kind` (`manual` or `tick`) and answers its id.
@@ -82,6 +85,50 @@ impl Journal {
                 params![server_id, kind, now],
             )?;
             Ok(tx.last_insert_rowid())
+        })
+    }
+
+    /// Notes that somebody asked for a run of a server, and answers its id; one that waits already is answered again.
+    pub fn queue_run(&mut self, server_id: i64, now: i64) -> Result<i64, JournalError> {
+        self.write(|tx| {
+            if !super::servers::exists(tx, server_id)? {
+                return Err(JournalError::NoServer { id: server_id });
+            }
+            let waiting = "SELECT id FROM runs WHERE server_id = ?1 AND state = 'running' AND queued = 1";
+            if let Some(id) = tx.query_row(waiting, [server_id], |row| row.get(0)).optional()? {
+                return Ok(id);
+            }
+            let sql = "INSERT INTO runs (server_id, kind, started, queued) VALUES (?1, 'manual', ?2, 1)";
+            tx.execute(sql, params![server_id, now])?;
+            Ok(tx.last_insert_rowid())
+        })
+    }
+
+    /// Runs that somebody asked for and nobody has begun, the oldest first.
+    pub fn queued_runs(&self) -> Result<Vec<RunRecord>, JournalError> {
+        let query = format!("SELECT {COLUMNS} FROM runs WHERE state = 'running' AND queued = 1 ORDER BY id");
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(&query)?;
+            let rows = statement.query_map([], run_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Notes that a run somebody asked for begins now.
+    pub fn begin_queued(&mut self, run_id: i64, now: i64) -> Result<(), JournalError> {
+        self.write(|tx| {
+            tx.execute("UPDATE runs SET queued = 0, started = ?2 WHERE id = ?1", params![run_id, now])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that a run somebody asked for failed before it could begin; one that has begun is left as it is.
+    pub fn end_queued(&mut self, run_id: i64, now: i64, error: &str) -> Result<(), JournalError> {
+        let sql = "UPDATE runs SET queued = 0, state = 'failed', ended = max(started, ?2), error = ?3
+                   WHERE id = ?1 AND state = 'running' AND queued = 1";
+        self.write(|tx| {
+            tx.execute(sql, params![run_id, now, error])?;
+            Ok(())
         })
     }
 
@@ -141,10 +188,14 @@ impl Journal {
         self.read(|tx| Ok(tx.query_row(&query, [run_id], run_from_row).optional()?))
     }
 
-    /// Asks a run to stop after the present batch; false when it is not running.
-    pub fn request_cancel(&mut self, run_id: i64) -> Result<bool, JournalError> {
-        let sql = "UPDATE runs SET cancel = 1 WHERE id = ?1 AND state = 'running'";
-        self.write(|tx| Ok(tx.execute(sql, [run_id])? > 0))
+    /// Asks a run to stop after the present batch; one that nobody has begun ends at once. False when it has ended.
+    pub fn request_cancel(&mut self, run_id: i64, now: i64) -> Result<bool, JournalError> {
+        self.write(|tx| {
+            let waiting = "UPDATE runs SET state = 'cancelled', ended = max(started, ?2), queued = 0
+                           WHERE id = ?1 AND state = 'running' AND queued = 1";
+            let running = "UPDATE runs SET cancel = 1 WHERE id = ?1 AND state = 'running'";
+            Ok(tx.execute(waiting, params![run_id, now])? + tx.execute(running, [run_id])? > 0)
+        })
     }
 
     /// Whether somebody asked the run to stop. A run that is gone, with its server, is to stop as well.
@@ -161,7 +212,7 @@ impl Journal {
     pub fn close_abandoned_runs(&mut self, now: i64) -> Result<usize, JournalError> {
         let sql = "UPDATE runs SET state = 'failed', ended = max(started, ?1),
                        error = 'the program ended in the middle of the run; what it left is put in order by the next run'
-                   WHERE state = 'running'";
+                   WHERE state = 'running' AND queued = 0";
         self.write(|tx| Ok(tx.execute(sql, [now])?))
     }
 
@@ -192,6 +243,39 @@ impl Journal {
         })
     }
 
+    /// The changes of one employee over all runs, the latest first, at most `limit`.
+    pub fn changes_of_user(&self, user_id: i64, limit: u32) -> Result<Vec<ChangeRecord>, JournalError> {
+        let query = "SELECT run_id, directory_key, user_id, person, field, side, old, new, why, outcome, replaced_json
+                     FROM run_changes WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2";
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(query)?;
+            let rows = statement.query_map(params![user_id, limit], change_from_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The values that runs of a server have replaced in these fields of these entries, on either side.
+    pub fn replaced_values(
+        &self,
+        server_id: i64,
+        wanted: &BTreeSet<(DirectoryKey, Field)>,
+    ) -> Result<BTreeMap<(DirectoryKey, Field), BTreeSet<String>>, JournalError> {
+        let query = "SELECT DISTINCT old FROM run_changes JOIN runs ON runs.id = run_id
+                     WHERE directory_key = ?1 AND field = ?2 AND server_id = ?3";
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(query)?;
+            let mut found = BTreeMap::new();
+            for (key, field) in wanted {
+                let rows = statement.query_map(params![key.0, field.name(), server_id], |row| row.get(0))?;
+                let values: BTreeSet<String> = rows.collect::<rusqlite::Result<_>>()?;
+                if !values.is_empty() {
+                    found.insert((key.clone(), *field), values);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// How many changes a run has made.
     pub fn change_count(&self, run_id: i64) -> Result<u32, JournalError> {
         let query = "SELECT count(*) FROM run_changes WHERE run_id = ?1";
@@ -205,7 +289,7 @@ impl Journal {
         let before = now.saturating_sub(i64::from(keep_days) * DAY_MS);
         let removed = self.write(|tx| {
             let removed = tx.execute(PRUNE_RUNS, params![before, RUNS_KEPT])?;
-            tx.execute("DELETE FROM pbx_edits WHERE received < ?1", [before])?;
+            tx.execute("DELETE FROM pbx_edits WHERE made < ?1", [before])?;
             Ok(removed)
         })?;
         self.prune_photos(before)?;
@@ -287,6 +371,7 @@ fn run_from_row(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         error: row.get(8)?,
         done: row.get(9)?,
         total: row.get(10)?,
+        queued: row.get(11)?,
     })
 }
 

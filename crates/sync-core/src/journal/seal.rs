@@ -16,8 +16,8 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 use super::error::JournalError;
 use super::files;
+use crate::vault::{KEY_LENGTH, Vault};
 
-const KEY_LENGTH: usize = 32;
 const NONCE_LENGTH: usize = 24;
 /// First byte of a sealed password: version byte, nonce, ciphertext with tag.
 const FORMAT: u8 = 1;
@@ -76,6 +76,23 @@ pub(super) fn tighten(path: &Path) {
     if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
         log::warn!("the mode of {} cannot be set to 0600, others may read the key: {error}", path.display());
     }
+}
+
+/// A vault for the SIP secrets of a run, under the module's key. Where the key cannot be used the fingerprints of this run
+/// are comparable with nothing, so that every secret counts as edited on both sides; what is equal agrees all the same.
+pub(super) fn vault(path: &Path) -> Result<Vault, JournalError> {
+    let key = match read_key(path) {
+        Ok(key) => *key.expose_secret(),
+        Err(problem) => {
+            log::warn!("SIP secrets are compared without those of earlier runs: {}", problem.into_io_error());
+            let mut key = [0; KEY_LENGTH];
+            let failed =
+                |error: getrandom::Error| JournalError::Key { path: path.to_owned(), reason: error.to_string() };
+            getrandom::fill(&mut key).map_err(failed)?;
+            key
+        }
+    };
+    Ok(Vault::new(key))
 }
 
 fn associated_data(id: i64) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! Directory servers and their sealed passwords.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -54,8 +56,8 @@ impl Journal {
 
     /// Stores a server: a new one when `id` is `None`. A password of `None` keeps the stored one, an empty one removes it.
     ///
-    /// `fingerprint` is what the links' bases depend on. When it is no longer the stored one, the bases are forgotten in
-    /// the same transaction ([`Journal::forget_bases`]), and what a run with the older fingerprint still stores comes
+    /// `fingerprint` is what the links' bases depend on, see [`concerned`]. When it is no longer the stored one, the bases
+    /// concerned are forgotten in the same transaction, and what a run with the older fingerprint still stores comes
     /// without bases ([`super::SettleBatch::fingerprint`]).
     ///
     /// # Errors
@@ -133,6 +135,20 @@ impl Journal {
         self.write(|tx| Ok(tx.execute(sql, params![id, fingerprint])? > 0))
     }
 
+    /// Notes that a complete run, begun at `time`, has compared everybody. A server deleted meanwhile is no error.
+    pub fn note_compared(&mut self, id: i64, time: i64) -> Result<(), JournalError> {
+        self.write(|tx| {
+            tx.execute("UPDATE servers SET compared = ?2 WHERE id = ?1", params![id, time])?;
+            Ok(())
+        })
+    }
+
+    /// When a complete run last compared everybody, Unix time in milliseconds; 0 is never, or no such server.
+    pub fn compared(&self, id: i64) -> Result<i64, JournalError> {
+        let query = "SELECT compared FROM servers WHERE id = ?1";
+        self.read(|tx| Ok(tx.query_row(query, [id], |row| row.get(0)).optional()?.unwrap_or_default()))
+    }
+
     /// The region by which the links' mobiles were read last; empty is none, or no such server.
     pub fn region(&self, id: i64) -> Result<String, JournalError> {
         let query = "SELECT region FROM servers WHERE id = ?1";
@@ -147,7 +163,7 @@ impl Journal {
             let sql = "UPDATE servers SET region = ?2 WHERE id = ?1 AND region <> ?2";
             match tx.execute(sql, params![id, region])? {
                 0 => Ok(0),
-                _ => Ok(links::forget_base(tx, id, Field::Mobile)?),
+                _ => Ok(links::forget_quietly(tx, id, &[Field::Mobile].into())?),
             }
         })
     }
@@ -181,12 +197,25 @@ fn update_server(
     autosync: bool,
     fingerprint: &str,
 ) -> Result<Saved, JournalError> {
-    let same = has_fingerprint(tx, id, fingerprint)?;
+    let stored = tx.query_row("SELECT fingerprint FROM servers WHERE id = ?1", [id], |row| row.get::<_, String>(0));
+    let fields = stored.optional()?.map(|stored| concerned(&stored, fingerprint)).unwrap_or_default();
     let sql = "UPDATE servers SET settings = ?2, autosync = ?3, fingerprint = ?4 WHERE id = ?1";
     if tx.execute(sql, params![id, settings, autosync, fingerprint])? == 0 {
         return Err(JournalError::NoServer { id });
     }
-    Ok(Saved { id, bases_forgotten: if same { 0 } else { links::forget_bases(tx, id)? } })
+    Ok(Saved { id, bases_forgotten: if fields.is_empty() { 0 } else { links::forget(tx, id, &fields)? } })
+}
+
+/// The fields whose bases are worth nothing once one fingerprint has become the other. The first line of a fingerprint is
+/// about all fields; each further line begins with the name of a field and is about that one.
+pub(super) fn concerned(old: &str, new: &str) -> BTreeSet<Field> {
+    if old.lines().next() != new.lines().next() {
+        return Field::ALL.into();
+    }
+    let of = |text: &str, field: Field| -> Option<String> {
+        text.lines().skip(1).find(|line| line.split_whitespace().next() == Some(field.name())).map(str::to_owned)
+    };
+    Field::ALL.into_iter().filter(|field| of(old, *field) != of(new, *field)).collect()
 }
 
 fn server_from_row(row: &Row<'_>) -> rusqlite::Result<ServerRecord> {

@@ -13,15 +13,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
-use super::{PbxError, Task};
+use super::{DeleteTask, PbxError, Task, UpdateTask};
 use crate::person::Field;
+use crate::picture;
 
-/// MikoPBX refuses anything smaller as a photo.
-const SMALLEST: usize = 1024;
 /// Larger files are not read, neither as new photos nor as old ones.
 const LARGEST: u64 = 8 * 1024 * 1024;
-/// First bytes of the formats MikoPBX takes: JPEG, PNG, GIF, RIFF (WebP).
-const MAGIC: [&[u8]; 5] = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF"];
 const DIRECTORY: &str = "avatars";
 const NEW_PREFIX: &str = ".ldap-sync-new-";
 const OLD_PREFIX: &str = ".ldap-sync-old-";
@@ -69,6 +66,22 @@ pub(super) fn hash(avatar: &str, media: &Path) -> Result<String, String> {
         .and_then(|path| read_small(&path).ok())
         .map(|bytes| md5_hex(&bytes))
         .unwrap_or_default())
+}
+
+/// The bytes of a person's photo, whose MD5 must be `md5`; a sentence says why they cannot be had.
+pub(super) fn bytes(avatar: &str, md5: &str, media: &Path) -> Result<Vec<u8>, String> {
+    let bytes = match data_uri(avatar) {
+        Some(bytes) => bytes,
+        None => {
+            let path = stored_file(avatar, media).ok_or("the employee has no photo any more")?;
+            read_small(&path).map_err(|error| format!("the photo {} cannot be read: {error}", path.display()))?
+        }
+    };
+    if md5_hex(&bytes) == md5 {
+        Ok(bytes)
+    } else {
+        Err("the photo on the PBX's disk is not the one it names".to_owned())
+    }
 }
 
 /// The MD5 a column names, lower-case hex; `None` when it has one of the older forms.
@@ -159,8 +172,11 @@ impl Drop for Stage {
 pub(super) fn stage(places: &Places, tasks: &[Task]) -> Stage {
     let wanted: Vec<Option<&str>> = tasks.iter().map(wanted_photo).collect();
     let staged = wanted.into_iter().zip(tasks).enumerate().map(|(index, (wanted, task))| {
-        if let (Some(_), Task::Update(update)) = (wanted, task) {
-            keep_ahead(places, update.user_id);
+        match (wanted, task) {
+            (Some(_), Task::Update(UpdateTask { user_id, .. }) | Task::Delete(DeleteTask { user_id, .. })) => {
+                keep_ahead(places, *user_id);
+            }
+            _ => {}
         }
         match wanted {
             None => Staged::Unchanged,
@@ -181,6 +197,8 @@ fn wanted_photo(task: &Task) -> Option<&str> {
             let changes = task.fields.contains(&Field::Photo) && task.new[Field::Photo] != task.old[Field::Photo];
             changes.then_some(task.new[Field::Photo].as_str())
         }
+        Task::Account(_) => None,
+        Task::Delete(_) => Some(""),
     }
 }
 
@@ -233,12 +251,7 @@ fn prepare(places: &Places, index: usize, md5: &str) -> Result<PathBuf, String> 
     if md5_hex(&bytes) != md5 {
         return Err("the photo was damaged on its way; it is fetched again at the next change".to_owned());
     }
-    if bytes.len() < SMALLEST {
-        return Err(format!("the photo has {} bytes, MikoPBX takes at least {SMALLEST}", bytes.len()));
-    }
-    if !MAGIC.iter().any(|magic| bytes.starts_with(magic)) {
-        return Err("the photo is no JPEG, PNG, GIF or WebP image".to_owned());
-    }
+    picture::check(&bytes)?;
     let avatars = places.avatars();
     let failed = |error: io::Error| format!("the photo cannot be stored in {}: {error}", avatars.display());
     ensure_directory(places).map_err(failed)?;

@@ -10,8 +10,9 @@ use super::error::Failure;
 use super::schema::Schema;
 use super::state::State;
 use super::writer::Writer;
-use super::{Applied, Task, TaskOutcome, create, update};
+use super::{Applied, Task, TaskOutcome, account, create, update};
 use crate::person::{Field, Note};
+use crate::vault::Vault;
 
 /// What is known and decided before the lock is taken.
 pub(super) struct Prepared {
@@ -25,12 +26,13 @@ pub(super) fn prepare(
     transaction: &Transaction<'_>,
     database: &Path,
     places: &Places,
+    vault: &Vault,
     tasks: &[Task],
     staged: &Stage,
 ) -> Result<Prepared, Failure> {
     let schema = Schema::read(transaction)?;
     schema.check(database)?;
-    let state = State::load(transaction, &schema, tasks)?;
+    let state = State::load(transaction, &schema, vault, tasks)?;
     let verdicts = decide(&state, tasks, staged, &places.media);
     Ok(Prepared { schema, state, verdicts })
 }
@@ -84,6 +86,16 @@ fn write(writer: &mut Writer<'_>, state: &State, task: &Task, staged: &Staged) -
         Task::Update(task) => {
             let person = &state.people[&task.user_id];
             update::update(writer, person, task, staged, &state.references)?;
+            Ok((person.user_id, person.avatar.clone()))
+        }
+        Task::Account(task) => {
+            let person = &state.people[&task.user_id];
+            account::switch(writer, person, task.disabled)?;
+            Ok((person.user_id, person.avatar.clone()))
+        }
+        Task::Delete(task) => {
+            let person = &state.people[&task.user_id];
+            account::delete(writer, person)?;
             Ok((person.user_id, person.avatar.clone()))
         }
     }

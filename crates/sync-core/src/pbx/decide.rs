@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::avatar::Staged;
 use super::state::{Person, State};
-use super::{CreateTask, Task, UpdateTask, secret};
+use super::{CreateTask, DeleteTask, Task, UpdateTask, account, secret};
 use crate::person::Field;
 use crate::rules;
 
@@ -19,7 +19,7 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
-fn refuse<T>(field: impl Into<Option<Field>>, reason: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(field: impl Into<Option<Field>>, reason: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { field: field.into(), reason: reason.into() })
 }
 
@@ -47,6 +47,8 @@ pub(super) fn decide(state: &State, tasks: &[Task], staged: &[Staged], media: &P
         .map(|(task, staged)| match task {
             Task::Create(task) => check_create(state, task, &mut seen),
             Task::Update(task) => check_update(state, task, staged, media, &mut seen),
+            Task::Account(task) => account::check_switch(state, task, &mut seen).map(|()| Wants::default()),
+            Task::Delete(task) => check_delete(state, task, &mut seen),
         })
         .collect();
     Claims::new(state, &verdicts).settle(&mut verdicts);
@@ -79,15 +81,7 @@ fn check_update(
     media: &Path,
     seen: &mut BTreeSet<String>,
 ) -> Result<Wants, Refusal> {
-    let Some(person) = state.people.get(&task.user_id) else {
-        return refuse(None, "the employee no longer exists on the PBX");
-    };
-    if person.sip_uniqid != task.sip_uniqid {
-        return refuse(None, "the PBX has another employee under this id now, so nothing was changed");
-    }
-    if !seen.insert(format!("employee {}", task.user_id)) {
-        return refuse(None, "another change of the same employee is part of the same batch");
-    }
+    let person = employee(state, task.user_id, &task.sip_uniqid, seen)?;
     check_unchanged(person, task, media)?;
     if let (Staged::Failed(reason), [Field::Photo]) = (staged, task.fields.as_slice()) {
         return refuse(Field::Photo, reason.clone());
@@ -95,6 +89,9 @@ fn check_update(
     let mut wants = Wants { user_id: Some(person.user_id), ..Wants::default() };
     for &field in task.fields.iter().filter(|&&field| task.new[field] != task.old[field]) {
         let new = &task.new[field];
+        if field == Field::Secret {
+            secret::check(task.secret.expose_secret()).or_else(|reason| refuse(field, reason))?;
+        }
         let may_be_empty = matches!(field, Field::Email | Field::Mobile | Field::Photo);
         if !(new.is_empty() && may_be_empty) {
             check_field(field, new)?;
@@ -106,10 +103,35 @@ fn check_update(
                 wants.gives_up_email = true;
                 wants.email = Some(new.to_lowercase()).filter(|email| !email.is_empty());
             }
-            Field::Name | Field::Photo => {}
+            Field::Name | Field::Photo | Field::Secret => {}
         }
     }
     Ok(wants)
+}
+
+/// The employee a task is about, who must still be the one the plan was made for.
+pub(super) fn employee<'a>(
+    state: &'a State,
+    user_id: i64,
+    sip_uniqid: &str,
+    seen: &mut BTreeSet<String>,
+) -> Result<&'a Person, Refusal> {
+    let Some(person) = state.people.get(&user_id) else {
+        return refuse(None, "the employee no longer exists on the PBX");
+    };
+    if person.sip_uniqid != sip_uniqid {
+        return refuse(None, "the PBX has another employee under this id now, so nothing was changed");
+    }
+    if !seen.insert(format!("employee {user_id}")) {
+        return refuse(None, "another change of the same employee is part of the same batch");
+    }
+    Ok(person)
+}
+
+fn check_delete(state: &State, task: &DeleteTask, seen: &mut BTreeSet<String>) -> Result<Wants, Refusal> {
+    let person = account::check_delete(state, task, seen)?;
+    let vacates = [&person.number, &person.mobile].into_iter().filter(|number| !number.is_empty()).cloned().collect();
+    Ok(Wants { user_id: Some(person.user_id), vacates, gives_up_email: true, ..Wants::default() })
 }
 
 /// The plan was made for values that must still be there.
@@ -119,6 +141,7 @@ fn check_unchanged(person: &Person, task: &UpdateTask, media: &Path) -> Result<(
         if current[field] != task.old[field] {
             let now = match field {
                 Field::Photo => "the photo has changed".to_owned(),
+                Field::Secret => "the SIP secret has changed".to_owned(),
                 _ => format!("it is now '{}'", current[field]),
             };
             return refuse(field, format!("the PBX has changed since the plan was made: {now}"));
@@ -133,7 +156,7 @@ fn check_field(field: Field, value: &str) -> Result<(), Refusal> {
         Field::Email => rules::check_email(value),
         Field::Mobile => rules::check_mobile(value),
         Field::Number => rules::check_number(value),
-        Field::Photo => Ok(()),
+        Field::Photo | Field::Secret => Ok(()),
     }
     .or_else(|reason| refuse(field, reason))
 }

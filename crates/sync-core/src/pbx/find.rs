@@ -8,19 +8,23 @@ use rusqlite::{Connection, OptionalExtension};
 use super::relations::references;
 use super::schema::{Schema, Table, text};
 use super::state::{Person, extensions_with, people};
-use super::{Applied, CreateTask, ModelEvent, Task, UpdateTask, events};
+use super::{Applied, CreateTask, ModelEvent, Task, UpdateTask, account, events};
 use crate::person::{Field, Note, Values};
+use crate::vault::Vault;
 
 /// The task's effect, when it is in the database.
 pub(super) fn find_applied(
     connection: &Connection,
     schema: &Schema,
     media: &Path,
+    vault: &Vault,
     task: &Task,
 ) -> rusqlite::Result<Option<Applied>> {
     match task {
-        Task::Create(task) => find_created(connection, schema, media, task),
-        Task::Update(task) => find_updated(connection, schema, media, task),
+        Task::Create(task) => find_created(connection, schema, media, vault, task),
+        Task::Update(task) => find_updated(connection, schema, media, vault, task),
+        Task::Account(task) => account::find_switched(connection, vault, task),
+        Task::Delete(task) => account::find_deleted(connection, schema, vault, task),
     }
 }
 
@@ -28,6 +32,7 @@ fn find_created(
     connection: &Connection,
     schema: &Schema,
     media: &Path,
+    vault: &Vault,
     task: &CreateTask,
 ) -> rusqlite::Result<Option<Applied>> {
     // Several rows can have no identifier, so an empty one finds nobody.
@@ -41,11 +46,16 @@ fn find_created(
     let extensions = extensions_with(connection, &BTreeSet::from([number.clone()]))?;
     let owner = extensions.iter().find(|row| row.number == number && row.kind == "SIP").and_then(|row| row.user_id);
     let Some(user_id) = owner else { return Ok(None) };
-    let Some(person) = people(connection, &BTreeSet::from([user_id]))?.remove(&user_id) else {
+    let Some(person) = people(connection, &BTreeSet::from([user_id]), vault)?.remove(&user_id) else {
         return Ok(None);
     };
     let events = rows(&person).into_iter().map(|(table, row)| events::created(schema, table, row)).collect();
-    let notes = notes(&Field::ALL, &person.values(media), &task.values);
+    let mut given = Field::ALL.to_vec();
+    if task.values[Field::Secret].is_empty() {
+        // Secrets are not kept in step: the one made for the employee is not known any more.
+        given.retain(|field| *field != Field::Secret);
+    }
+    let notes = notes(&given, &person.values(media), &task.values);
     Ok(Some(Applied { user_id, events, replaced: Vec::new(), notes }))
 }
 
@@ -53,9 +63,10 @@ fn find_updated(
     connection: &Connection,
     schema: &Schema,
     media: &Path,
+    vault: &Vault,
     task: &UpdateTask,
 ) -> rusqlite::Result<Option<Applied>> {
-    let people = people(connection, &BTreeSet::from([task.user_id]))?;
+    let people = people(connection, &BTreeSet::from([task.user_id]), vault)?;
     let Some(person) = people.get(&task.user_id).filter(|person| person.sip_uniqid == task.sip_uniqid) else {
         return Ok(None);
     };
@@ -65,7 +76,7 @@ fn find_updated(
     }
     let mut events: Vec<ModelEvent> = Vec::new();
     let mut add = |table: Table, row: i64| {
-        let event = events::updated(table, row, announced_columns(schema, table));
+        let event = events::updated(table, row, announced_columns(schema, table, task.fields.contains(&Field::Secret)));
         if !events.contains(&event) {
             events.push(event);
         }
@@ -107,10 +118,9 @@ fn rows(person: &Person) -> Vec<(Table, i64)> {
     rows
 }
 
-/// An update never touches a SIP secret.
-fn announced_columns(schema: &Schema, table: Table) -> Vec<String> {
+fn announced_columns(schema: &Schema, table: Table, secret: bool) -> Vec<String> {
     let mut columns = events::columns_without_id(schema, table);
-    columns.retain(|column| column != "secret");
+    columns.retain(|column| secret || column != "secret");
     columns
 }
 
@@ -119,6 +129,7 @@ fn notes(fields: &[Field], current: &Values, wanted: &Values) -> Vec<Note> {
     let missing = fields.iter().filter(|&&field| current[field] != wanted[field]);
     let note = |&field: &Field| match field {
         Field::Photo => Note::about(field, "the PBX does not have this photo: it was not stored, or changed since"),
+        Field::Secret => Note::about(field, "the PBX does not have this SIP secret: it was changed there"),
         _ => Note::about(field, format!("the PBX does not hold '{}': it was changed there", wanted[field])),
     };
     missing.map(note).collect()

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -14,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::host::Host;
 use crate::person::{Employee, Field, Note, Values};
 use crate::statements::Statements;
+use crate::vault::Vault;
 
+mod account;
 mod avatar;
 mod batch;
 mod create;
@@ -50,6 +53,7 @@ pub struct Pbx {
     statements: Statements,
     database: PathBuf,
     places: Places,
+    vault: Arc<Vault>,
     /// Whether the photos an earlier process left in the middle of a batch have been put right.
     swept: bool,
 }
@@ -64,8 +68,15 @@ impl Pbx {
     /// Opens the PBX's database and checks that it holds the tables the module needs; never creates a file.
     ///
     /// `media` is the PBX's media directory (photos are served from its `avatars`), `spool` holds new photos named by
-    /// their MD5, `replaced_photos` takes the bytes of photos before they are overwritten, named the same way.
-    pub fn open(database: &Path, media: &Path, spool: &Path, replaced_photos: &Path) -> Result<Pbx, PbxError> {
+    /// their MD5, `replaced_photos` takes the bytes of photos before they are overwritten, named the same way. `vault` takes
+    /// the SIP secrets that are met.
+    pub fn open(
+        database: &Path,
+        media: &Path,
+        spool: &Path,
+        replaced_photos: &Path,
+        vault: Arc<Vault>,
+    ) -> Result<Pbx, PbxError> {
         if !database.is_file() {
             return Err(PbxError::new(format!(
                 "the PBX's database {} does not exist or is not a file; check the path in the module's configuration",
@@ -83,7 +94,7 @@ impl Pbx {
         Schema::read(&connection).map_err(explain)?.check(database)?;
         let places =
             Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
-        Ok(Pbx { connection, statements, database: database.to_owned(), places, swept: false })
+        Ok(Pbx { connection, statements, database: database.to_owned(), places, vault, swept: false })
     }
 
     /// How many SQL statements were run on the PBX's database, for the log.
@@ -98,7 +109,24 @@ impl Pbx {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
         let schema = Schema::read(&transaction).map_err(explain)?;
         schema.check(&self.database)?;
-        snapshot::read(&transaction, &schema, &self.places.media).map_err(explain)
+        snapshot::read(&transaction, &schema, &self.places.media, &self.vault).map_err(explain)
+    }
+
+    /// The photo of an employee, whose MD5 must be `md5`; a sentence says why it cannot be had.
+    pub fn photo(&self, user_id: i64, md5: &str) -> Result<Vec<u8>, String> {
+        let avatar = self
+            .connection
+            .query_row("SELECT avatar FROM m_Users WHERE id = ?1", [user_id], |row| schema::text(row, 0))
+            .map_err(|error| error::explain(&self.database, "reading", error).to_string())?;
+        avatar::bytes(&avatar, md5, &self.places.media)
+    }
+
+    /// The task that deletes an employee with all their rows; `None` when there is no such employee.
+    pub fn delete_task(&mut self, user_id: i64, sip_uniqid: &str) -> Result<Option<DeleteTask>, PbxError> {
+        let explain = |error| error::explain(&self.database, "reading", error);
+        self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
+        account::delete_task(&transaction, user_id, sip_uniqid, &self.vault).map_err(explain)
     }
 
     /// Does the tasks in one short write transaction, inside the host's write mutex, and answers one outcome per task in
@@ -110,12 +138,12 @@ impl Pbx {
         self.sweep();
         let staged = avatar::stage(&self.places, tasks);
         let database = &self.database;
-        let places = &self.places;
+        let (places, vault) = (&self.places, &*self.vault);
         let (outcomes, photos) = lock::write(
             &mut self.connection,
             database,
             host,
-            |transaction| batch::prepare(transaction, database, places, tasks, &staged),
+            |transaction| batch::prepare(transaction, database, places, vault, tasks, &staged),
             |transaction, prepared| batch::run(transaction, prepared, places, tasks, &staged),
         )?;
         photos.finish();
@@ -156,7 +184,7 @@ impl Pbx {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
         let schema = Schema::read(&transaction).map_err(explain)?;
         schema.check(&self.database)?;
-        find::find_applied(&transaction, &schema, &self.places.media, task).map_err(explain)
+        find::find_applied(&transaction, &schema, &self.places.media, &self.vault, task).map_err(explain)
     }
 }
 
@@ -229,6 +257,10 @@ pub enum Task {
     Create(CreateTask),
     /// Change an employee.
     Update(UpdateTask),
+    /// Switch a SIP account off or on again.
+    Account(AccountTask),
+    /// Delete an employee.
+    Delete(DeleteTask),
 }
 
 /// A new employee.
@@ -248,7 +280,7 @@ pub struct CreateTask {
 }
 
 /// Changes of one employee.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UpdateTask {
     /// `m_Users.id`.
     pub user_id: i64,
@@ -264,6 +296,34 @@ pub struct UpdateTask {
     pub external_uniqid: String,
     /// Point empty forwardings (and those at the old mobile) at a new mobile, as MikoPBX's web form does.
     pub forward_to_mobile: bool,
+    /// The SIP secret wanted, where it changes; never stored in an intent.
+    #[serde(skip)]
+    pub secret: SecretString,
+}
+
+/// A SIP account that is switched off or on again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountTask {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Sip.uniqid` the employee must have.
+    pub sip_uniqid: String,
+    /// Switched off; the account must be on until then, and the other way round.
+    pub disabled: bool,
+}
+
+/// An employee who is deleted, with everything that is theirs and only if nothing else points at them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteTask {
+    /// `m_Users.id`.
+    pub user_id: i64,
+    /// `m_Sip.uniqid` the employee must have.
+    pub sip_uniqid: String,
+    /// Internal number and mobile the employee must have; the mobile may be empty.
+    pub numbers: [String; 2],
+    /// The rows, table and id, in the order in which MikoPBX deletes them: what has to be announced also when the
+    /// program ends right after COMMIT.
+    pub rows: Vec<(String, i64)>,
 }
 
 /// What became of one task.

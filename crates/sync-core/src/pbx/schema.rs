@@ -82,6 +82,11 @@ impl Table {
         }
     }
 
+    /// The table with this name in SQL, if this module knows it.
+    pub(super) fn from_name(name: &str) -> Option<Table> {
+        ALL.into_iter().find(|table| table.name() == name)
+    }
+
     /// The PHP class that stands for the table in events: the table's name without `m_`.
     pub(super) fn model(self) -> String {
         format!("MikoPBX\\Common\\Models\\{}", &self.name()["m_".len()..])

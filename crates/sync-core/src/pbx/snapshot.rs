@@ -11,17 +11,23 @@ use super::state::{DEFAULT_LANGUAGE, Extension, comparable_email, extensions, ge
 use super::uses::uses;
 use super::{EmailHolder, Holder, OutgoingPattern, PbxSnapshot, avatar};
 use crate::person::{Employee, Field};
+use crate::vault::Vault;
 
 /// MikoPBX's own default of `PBXInternalExtensionLength`.
 const DEFAULT_EXTENSION_LENGTH: u32 = 3;
 
 /// Reads the snapshot.
-pub(super) fn read(connection: &Connection, schema: &Schema, media: &Path) -> rusqlite::Result<PbxSnapshot> {
+pub(super) fn read(
+    connection: &Connection,
+    schema: &Schema,
+    media: &Path,
+    vault: &Vault,
+) -> rusqlite::Result<PbxSnapshot> {
     let extensions = extensions(connection)?;
     let mut warnings = Vec::new();
     let mut numbers = holders(&extensions, &mut warnings);
     add_leftovers(connection, schema, &mut numbers)?;
-    let employees = employees(connection, &extensions, media, &mut warnings)?;
+    let employees = employees(connection, &extensions, media, vault, &mut warnings)?;
     let length = setting(connection, "PBXInternalExtensionLength")?.and_then(|length| length.trim().parse().ok());
     Ok(PbxSnapshot {
         employees,
@@ -85,9 +91,10 @@ fn employees(
     connection: &Connection,
     extensions: &[Extension],
     media: &Path,
+    vault: &Vault,
     warnings: &mut Vec<String>,
 ) -> rusqlite::Result<Vec<Employee>> {
-    let peers = peers(connection)?;
+    let peers = peers(connection, vault)?;
     let general = general_rows(extensions);
     let mut statement = connection.prepare_cached("SELECT id, username, email, avatar FROM m_Users ORDER BY id")?;
     let mut rows = statement.query([])?;
@@ -100,12 +107,16 @@ fn employees(
         employee.values[Field::Name] = text(row, 1)?;
         employee.values[Field::Email] = text(row, 2)?;
         employee.values[Field::Number].clone_from(&extensions[sip].number);
+        employee.rows.number = extensions[sip].id;
         if let Some(&external) = general.external.first() {
             employee.values[Field::Mobile].clone_from(&extensions[external].number);
+            employee.rows.mobile = extensions[external].id;
         }
         if let Some(peer) = peers.get(&extensions[sip].number) {
             employee.sip_uniqid.clone_from(&peer.uniqid);
             employee.sip_disabled = peer.disabled;
+            employee.values[Field::Secret].clone_from(&peer.secret);
+            employee.rows.sip = peer.id;
         }
         let called = format!("employee {user_id} ({})", employee.values[Field::Name]);
         for (what, rows) in [("internal", &general.sip), ("mobile", &general.external)] {
@@ -127,18 +138,22 @@ fn employees(
 }
 
 struct Peer {
+    id: i64,
     uniqid: String,
+    /// Fingerprint.
+    secret: String,
     disabled: bool,
 }
 
 /// The peer of each number; the one with the smallest id where there are several.
-fn peers(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Peer>> {
-    let mut statement =
-        connection.prepare_cached("SELECT extension, uniqid, disabled FROM m_Sip WHERE type = 'peer' ORDER BY id")?;
+fn peers(connection: &Connection, vault: &Vault) -> rusqlite::Result<BTreeMap<String, Peer>> {
+    let sql = "SELECT extension, uniqid, disabled, id, secret FROM m_Sip WHERE type = 'peer' ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     let mut peers = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let peer = Peer { uniqid: text(row, 1)?, disabled: text(row, 2)? == "1" };
+        let (uniqid, disabled) = (text(row, 1)?, text(row, 2)? == "1");
+        let peer = Peer { id: row.get(3)?, uniqid, secret: vault.keep(&text(row, 4)?), disabled };
         peers.entry(text(row, 0)?).or_insert(peer);
     }
     Ok(peers)

@@ -10,6 +10,7 @@ use super::schema::{Schema, Table, text};
 use super::uses::uses_of;
 use super::{Task, avatar};
 use crate::person::{Field, Values};
+use crate::vault::Vault;
 
 /// One row of `m_Extensions`.
 #[derive(Clone, Debug)]
@@ -44,6 +45,10 @@ pub(super) struct Person {
     pub(super) sip: Option<i64>,
     /// `m_Sip.uniqid` or empty.
     pub(super) sip_uniqid: String,
+    /// Fingerprint of `m_Sip.secret`.
+    pub(super) secret: String,
+    /// `m_Sip.disabled` is `1`.
+    pub(super) sip_disabled: bool,
     pub(super) forwarding: Option<Forwarding>,
     /// `m_Extensions.id` of the mobile.
     pub(super) external_extension: Option<i64>,
@@ -51,6 +56,8 @@ pub(super) struct Person {
     pub(super) mobile: String,
     /// `m_ExternalPhones.id` and `dialstring` of the mobile.
     pub(super) phones: Vec<(i64, String)>,
+    /// How many rows of `m_Extensions` the person has besides the general two.
+    pub(super) further_numbers: usize,
 }
 
 /// A row of `m_ExtensionForwardingRights`.
@@ -72,6 +79,7 @@ impl Person {
         values[Field::Mobile].clone_from(&self.mobile);
         values[Field::Number].clone_from(&self.number);
         values[Field::Photo] = avatar::hash(&self.avatar, media).unwrap_or_default();
+        values[Field::Secret].clone_from(&self.secret);
         values
     }
 }
@@ -90,25 +98,32 @@ pub(super) struct State {
     pub(super) external_uniqids: BTreeSet<String>,
     /// References to every number the batch gives up or wants.
     pub(super) references: BTreeMap<String, Vec<Reference>>,
-    /// Who points at the mobiles that updates remove.
+    /// Who points at the numbers that updates and deletions remove.
     pub(super) uses: BTreeMap<String, Vec<String>>,
     pub(super) language: String,
 }
 
 impl State {
     /// Reads what `tasks` need.
-    pub(super) fn load(connection: &Connection, schema: &Schema, tasks: &[Task]) -> rusqlite::Result<State> {
+    pub(super) fn load(
+        connection: &Connection,
+        schema: &Schema,
+        vault: &Vault,
+        tasks: &[Task],
+    ) -> rusqlite::Result<State> {
         let users = tasks.iter().filter_map(|task| match task {
-            Task::Update(task) => Some(task.user_id),
             Task::Create(_) => None,
+            Task::Update(task) => Some(task.user_id),
+            Task::Account(task) => Some(task.user_id),
+            Task::Delete(task) => Some(task.user_id),
         });
-        let people = people(connection, &users.collect())?;
+        let people = people(connection, &users.collect(), vault)?;
         let numbers = numbers_concerned(tasks, &people);
         let mut by_number: BTreeMap<String, Vec<Extension>> = BTreeMap::new();
         for row in extensions_with(connection, &numbers)? {
             by_number.entry(row.number.clone()).or_default().push(row);
         }
-        let removed = removed_mobiles(tasks, &people);
+        let removed = removed_numbers(tasks, &people);
         let (sip_uniqids, external_uniqids) = uniqids_wanted(tasks);
         Ok(State {
             by_number,
@@ -131,26 +146,36 @@ impl State {
 /// MikoPBX's own default of `PBXLanguage`.
 pub(super) const DEFAULT_LANGUAGE: &str = "en-en";
 
-fn removed_mobiles(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
-    let removes = tasks.iter().filter_map(|task| match task {
-        Task::Update(task) if task.fields.contains(&Field::Mobile) && task.new[Field::Mobile].is_empty() => {
-            people.get(&task.user_id)
+fn removed_numbers(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
+    let mut removed = BTreeSet::new();
+    for task in tasks {
+        match task {
+            Task::Update(task) if task.fields.contains(&Field::Mobile) && task.new[Field::Mobile].is_empty() => {
+                removed.extend(people.get(&task.user_id).map(|person| person.mobile.clone()));
+            }
+            Task::Delete(task) => {
+                let person = people.get(&task.user_id).into_iter();
+                removed.extend(person.flat_map(|person| [person.number.clone(), person.mobile.clone()]));
+            }
+            _ => {}
         }
-        _ => None,
-    });
-    removes.map(|person| person.mobile.clone()).filter(|mobile| !mobile.is_empty()).collect()
+    }
+    removed.remove("");
+    removed
 }
 
-fn values_wanted(task: &Task) -> &Values {
+/// The values a task writes; `None` where it writes none.
+fn values_wanted(task: &Task) -> Option<&Values> {
     match task {
-        Task::Create(task) => &task.values,
-        Task::Update(task) => &task.new,
+        Task::Create(task) => Some(&task.values),
+        Task::Update(task) => Some(&task.new),
+        Task::Account(_) | Task::Delete(_) => None,
     }
 }
 
 /// In lower case.
 fn emails_wanted(tasks: &[Task]) -> BTreeSet<String> {
-    let wanted = tasks.iter().map(|task| values_wanted(task)[Field::Email].to_lowercase());
+    let wanted = tasks.iter().filter_map(values_wanted).map(|values| values[Field::Email].to_lowercase());
     wanted.filter(|email| !email.is_empty()).collect()
 }
 
@@ -166,6 +191,7 @@ fn uniqids_wanted(tasks: &[Task]) -> (BTreeSet<&str>, BTreeSet<&str>) {
             Task::Update(task) => {
                 external.insert(task.external_uniqid.as_str());
             }
+            Task::Account(_) | Task::Delete(_) => {}
         }
     }
     (sip, external)
@@ -173,8 +199,7 @@ fn uniqids_wanted(tasks: &[Task]) -> (BTreeSet<&str>, BTreeSet<&str>) {
 
 fn numbers_concerned(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
     let mut numbers = BTreeSet::new();
-    for task in tasks {
-        let values = values_wanted(task);
+    for values in tasks.iter().filter_map(values_wanted) {
         numbers.extend([values[Field::Number].clone(), values[Field::Mobile].clone()]);
     }
     for person in people.values() {
@@ -240,7 +265,11 @@ pub(super) fn general_rows(extensions: &[Extension]) -> BTreeMap<i64, General> {
 }
 
 /// The employees with these ids, as far as they exist and have a general internal number.
-pub(super) fn people(connection: &Connection, user_ids: &BTreeSet<i64>) -> rusqlite::Result<BTreeMap<i64, Person>> {
+pub(super) fn people(
+    connection: &Connection,
+    user_ids: &BTreeSet<i64>,
+    vault: &Vault,
+) -> rusqlite::Result<BTreeMap<i64, Person>> {
     if user_ids.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -268,21 +297,25 @@ pub(super) fn people(connection: &Connection, user_ids: &BTreeSet<i64>) -> rusql
                 number: extensions[sip].number.clone(),
                 external_extension: external.map(|row| row.id),
                 mobile: external.map(|row| row.number.clone()).unwrap_or_default(),
+                further_numbers: extensions.iter().filter(|row| row.user_id == Some(user_id)).count()
+                    - 1
+                    - usize::from(external.is_some()),
                 ..Person::default()
             },
         );
     }
-    add_devices(connection, &mut people)?;
+    add_devices(connection, &mut people, vault)?;
     Ok(people)
 }
 
 /// Peers, forwardings and external phones of the people, one query each.
-fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>) -> rusqlite::Result<()> {
+fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>, vault: &Vault) -> rusqlite::Result<()> {
     let list = |numbers: Vec<&String>| serde_json::json!(numbers).to_string();
     let numbers = list(people.values().map(|person| &person.number).filter(|number| !number.is_empty()).collect());
     let mobiles = list(people.values().map(|person| &person.mobile).filter(|mobile| !mobile.is_empty()).collect());
-    let peers = by_extension(connection, &numbers, "m_Sip WHERE type = 'peer' AND", "uniqid", |row| {
-        Ok((row.get::<_, i64>(0)?, text(row, 2)?))
+    let columns = "uniqid, secret, disabled";
+    let peers = by_extension(connection, &numbers, "m_Sip WHERE type = 'peer' AND", columns, |row| {
+        Ok((row.get::<_, i64>(0)?, text(row, 2)?, vault.keep(&text(row, 3)?), text(row, 4)? == "1"))
     })?;
     let forwardings = by_extension(
         connection,
@@ -302,9 +335,11 @@ fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>) -> r
         Ok((row.get::<_, i64>(0)?, text(row, 2)?))
     })?;
     for person in people.values_mut() {
-        if let Some((id, uniqid)) = peers.get(&person.number).and_then(|rows| rows.first()) {
+        if let Some((id, uniqid, secret, disabled)) = peers.get(&person.number).and_then(|rows| rows.first()) {
             person.sip = Some(*id);
             person.sip_uniqid.clone_from(uniqid);
+            person.secret.clone_from(secret);
+            person.sip_disabled = *disabled;
         }
         person.forwarding = forwardings.get(&person.number).and_then(|rows| rows.first()).cloned();
         person.phones = phones.get(&person.mobile).cloned().unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
+use secrecy::ExposeSecret;
 
 use super::avatar::{self, Staged};
 use super::create::{RING_LENGTH, insert_forwarding, insert_mobile, insert_phone};
@@ -45,6 +46,7 @@ fn values_after(person: &Person, task: &UpdateTask) -> Values {
     values[Field::Email].clone_from(&person.email);
     values[Field::Mobile].clone_from(&person.mobile);
     values[Field::Number].clone_from(&person.number);
+    values[Field::Secret].clone_from(&person.secret);
     for &field in task.fields.iter().filter(|&&field| field != Field::Photo) {
         values[field].clone_from(&task.new[field]);
     }
@@ -77,12 +79,15 @@ impl Change<'_> {
     }
 
     fn peer(&self, writer: &mut Writer<'_>) -> rusqlite::Result<()> {
-        match self.person.sip {
-            Some(sip) if self.changes(Field::Name) => {
-                writer.update(Table::Sip, sip, &[("description", words(&self.after[Field::Name]))])
-            }
-            _ => Ok(()),
+        let Some(sip) = self.person.sip else { return Ok(()) };
+        let mut values = Vec::new();
+        if self.changes(Field::Name) {
+            values.push(("description", words(&self.after[Field::Name])));
         }
+        if self.changes(Field::Secret) {
+            values.push(("secret", words(self.task.secret.expose_secret())));
+        }
+        writer.update(Table::Sip, sip, &values)
     }
 
     /// The web form's rules: a first mobile fills empty forwardings, a removed one leaves those that pointed at it.
@@ -175,6 +180,7 @@ impl Change<'_> {
             Field::Email => &self.person.email,
             Field::Mobile => &self.person.mobile,
             Field::Number => &self.person.number,
+            Field::Secret => &self.person.secret,
             Field::Photo => return false,
         };
         *before != self.after[field]

@@ -107,14 +107,7 @@ impl<'a> Writer<'a> {
 
     /// Deletes a row.
     pub(super) fn delete(&mut self, table: Table, row: i64) -> rusqlite::Result<()> {
-        // A SIP secret must not reach the journal.
-        let names: Vec<_> = self
-            .schema
-            .columns(table)
-            .iter()
-            .map(|column| column.name.as_str())
-            .filter(|name| *name != "secret")
-            .collect();
+        let names: Vec<_> = self.schema.columns(table).iter().map(|column| column.name.as_str()).collect();
         let stored = self.stored(table, row, &names)?;
         let sql = format!("DELETE FROM {} WHERE id = ?1", table.name());
         self.connection.prepare_cached(&sql)?.execute([row])?;
@@ -172,7 +165,8 @@ impl<'a> Writer<'a> {
     }
 
     fn replace(&mut self, table: Table, row: i64, column: &str, old: Option<String>, new: Option<String>) {
-        if self.inserted(table, row) {
+        // A SIP secret must not reach the journal.
+        if self.inserted(table, row) || column == "secret" {
             return;
         }
         let old = match (table, column) {

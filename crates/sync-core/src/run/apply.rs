@@ -1,5 +1,7 @@
 //! Writing to the PBX: intents first, then a short transaction, then what is known to have happened.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::tasks::{PersonTask, batches, fields, without};
@@ -11,19 +13,26 @@ use crate::person::{Field, Values};
 use crate::plan::{PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
+/// The word for an account as a whole in the record of a run.
+const ACCOUNT: &str = "account";
+
 /// What an intent keeps besides its task: what to store once the task is known to be done.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AfterTask {
     /// The link; its `user_id` is 0 for an employee who is still to be made.
     pub(super) link: Link,
-    /// Field, value before, value after, reason: for the record of the run.
-    pub(super) changes: Vec<(Field, String, String, String)>,
+    /// Field (none: the account as a whole), value before, value after, reason: for the record of the run.
+    pub(super) changes: Vec<(Option<Field>, String, String, String)>,
     /// The person's name.
     pub(super) person: String,
     /// Fingerprint of the settings the run began with.
     pub(super) fingerprint: String,
-    /// The directory's side of the base before, and the PBX's.
-    pub(super) base: (Values, Values),
+    /// The directory's side of the base before, the PBX's, and the fields that had one.
+    #[serde(default)]
+    pub(super) base: (Values, Values, BTreeSet<Field>),
+    /// The link that goes: another entry's whose place is taken, or that of an employee who is deleted.
+    #[serde(default)]
+    pub(super) unlinks: Option<i64>,
 }
 
 impl AfterTask {
@@ -31,9 +40,21 @@ impl AfterTask {
     pub(super) fn keep_base(&mut self, field: Field) {
         self.link.directory[field] = self.base.0[field].clone();
         self.link.pbx[field] = self.base.1[field].clone();
+        if !self.base.2.contains(&field) {
+            self.link.based.remove(&field);
+        }
         if field == Field::Photo {
             // The next run asks for it again.
             self.link.change_mark.clear();
+        }
+    }
+
+    /// What becomes of the links once the task is done.
+    pub(super) fn settle_link(self, batch: &mut SettleBatch) {
+        let deleted = self.unlinks == Some(self.link.id) && self.link.id != 0;
+        batch.unlinked.extend(self.unlinks);
+        if !deleted {
+            batch.links.push(self.link);
         }
     }
 
@@ -42,13 +63,13 @@ impl AfterTask {
         let mut replaced = serde_json::to_string(&applied.replaced).unwrap_or_default();
         self.changes
             .iter()
-            .filter(|(field, ..)| applied.holds(*field))
+            .filter(|(field, ..)| field.is_none_or(|field| applied.holds(field)))
             .map(|(field, old, new, why)| ChangeRecord {
                 run_id,
                 key: self.link.key.clone(),
                 user_id: Some(applied.user_id),
                 person: self.person.clone(),
-                field: field.name().to_owned(),
+                field: field.map_or(ACCOUNT, Field::name).to_owned(),
                 side: Side::Pbx.name().to_owned(),
                 old: old.clone(),
                 new: new.clone(),
@@ -64,7 +85,8 @@ impl AfterTask {
 impl Run<'_, '_> {
     /// Carries out the PBX's side of the plan, batch by batch.
     pub(super) fn apply(&mut self, plan: &Plan, outcomes: &mut [PersonOutcome]) -> Result<(), RunError> {
-        let batches = batches(plan, self.job.policy.forward_to_mobile, self.session.random);
+        let forward = self.job.policy.forward_to_mobile;
+        let batches = batches(plan, forward, &self.session.vault, self.session.random);
         let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
         self.progress.enter("applying", total, self.session.host);
         let mut done = 0;
@@ -89,8 +111,10 @@ impl Run<'_, '_> {
         outcomes: &mut [PersonOutcome],
     ) -> Result<Vec<PersonTask>, RunError> {
         let now = self.session.host.now();
-        let prepared: Vec<AfterTask> =
-            batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, now)).collect();
+        let prepared: Vec<AfterTask> = {
+            let terms = self.terms(plan, now);
+            batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, terms)).collect()
+        };
         let intents = self.intents(batch, &prepared);
         let ids = self.session.journal.record_intents(&intents)?;
         let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
@@ -108,9 +132,9 @@ impl Run<'_, '_> {
                     }
                     settled.events.extend(event_texts(&applied));
                     settled.changes.extend(after.records(self.run_id, &applied));
-                    if let Some(link) = bases::link_after(person, outcome, self.job.policy.server_id, now) {
+                    if let Some(link) = bases::link_after(person, outcome, self.terms(plan, now)) {
                         after.link = link;
-                        settled.links.push(after.link);
+                        after.settle_link(&mut settled);
                     }
                 }
                 TaskOutcome::Refused { field, reason } => {
@@ -125,8 +149,12 @@ impl Run<'_, '_> {
         Ok(again)
     }
 
+    fn terms(&self, plan: &Plan, now: i64) -> bases::Terms<'_> {
+        bases::Terms { policy: self.job.policy, phones: plan.phones, now }
+    }
+
     /// What is to be stored if the whole task turns out to be done.
-    fn after_task(&self, person: &PersonPlan, task: &Task, now: i64) -> AfterTask {
+    fn after_task(&self, person: &PersonPlan, task: &Task, terms: bases::Terms<'_>) -> AfterTask {
         let mut hoped = PersonOutcome { user_id: Some(person.user_id.unwrap_or_default()), ..PersonOutcome::default() };
         let written = fields(task);
         let pbx_changes =
@@ -134,18 +162,23 @@ impl Run<'_, '_> {
         for change in pbx_changes.clone() {
             hoped.changes.insert((Side::Pbx, change.field), Outcome::Done);
         }
-        let mut link = bases::link_after(person, &hoped, self.job.policy.server_id, now)
-            .or_else(|| person.link.clone())
-            .unwrap_or_default();
+        let mut link = bases::link_after(person, &hoped, terms).or_else(|| person.link.clone()).unwrap_or_default();
         if let Task::Create(create) = task {
             link.sip_uniqid = create.sip_uniqid.clone();
             link.created_by_sync = true;
         }
         let changes = pbx_changes
-            .map(|change| (change.field, change.old.clone(), change.new.clone(), change.why.text().to_owned()))
+            .map(|change| (Some(change.field), change.old.clone(), change.new.clone(), change.why.text().to_owned()))
             .collect();
-        let base = person.link.as_ref().map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default();
-        AfterTask { link, changes, person: person.name(), fingerprint: self.job.policy.fingerprint.clone(), base }
+        let base = person.link.as_ref().map(|link| (link.directory.clone(), link.pbx.clone(), link.based.clone()));
+        AfterTask {
+            link,
+            changes,
+            person: person.name(),
+            fingerprint: self.job.policy.fingerprint.clone(),
+            base: base.unwrap_or_default(),
+            unlinks: person.instead_of,
+        }
     }
 
     fn intents(&self, batch: &[PersonTask], prepared: &[AfterTask]) -> Vec<Intent> {

@@ -1,39 +1,62 @@
 //! The links after a run: pure functions of the plan and of what became of it.
 
-use crate::link::{Link, LinkState};
-use crate::person::Field;
-use crate::plan::{Action, PersonPlan, Plan, Side};
+use crate::link::{Link, LinkState, Unsettled};
+use crate::normalise::same;
+use crate::person::{AccountState, Field, Side};
+use crate::phone::PhoneRules;
+use crate::plan::{Action, PersonPlan, Plan};
+use crate::policy::{Direction, Policy};
 use crate::report::{Outcome, PersonOutcome};
 
+/// What the new links depend on besides the plan and its outcomes.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) policy: &'a Policy,
+    /// How telephone numbers were read.
+    pub(super) phones: PhoneRules,
+    /// Unix time in milliseconds.
+    pub(super) now: i64,
+}
+
 /// The links of a plan's people that differ from those stored.
-pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], server_id: i64, now: i64) -> Vec<Link> {
+pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], terms: Terms<'_>) -> Vec<Link> {
     plan.people
         .iter()
         .zip(outcomes)
         .filter_map(|(person, outcome)| {
-            let link = link_after(person, outcome, server_id, now)?;
+            let link = link_after(person, outcome, terms).or_else(|| left_uncompared(person))?;
             (person.link.as_ref() != Some(&link)).then_some(link)
         })
         .collect()
 }
 
-/// Links of people who have left and were not known to have.
+/// Links of people who have left, with what this run has learnt.
 pub(super) fn departed_links(plan: &Plan, now: i64) -> Vec<Link> {
-    plan.departures
-        .iter()
-        .filter(|departure| departure.link.state != departure.state && !departure.held)
-        .map(|departure| Link { state: departure.state, since: now, ..departure.link.clone() })
-        .collect()
+    let known = plan.departures.iter().filter(|departure| !departure.held);
+    let after = known.map(|departure| (departure.link_after(now), &departure.link));
+    after.filter(|(after, before)| after != *before).map(|(after, _)| after).collect()
+}
+
+/// The link of another entry whose place this person has taken.
+pub(super) fn link_replaced((person, outcome): (&PersonPlan, &PersonOutcome)) -> Option<i64> {
+    person.instead_of.filter(|_| matches!(person.action, Action::Adopt(_)) && outcome.user_id.is_some())
+}
+
+/// The link of somebody in use for whom nothing was compared, because a human has to decide first or has left them out.
+fn left_uncompared(person: &PersonPlan) -> Option<Link> {
+    let link = person.link.as_ref().filter(|_| person.person.account == AccountState::Active)?;
+    Some(Link { not_compared: true, ..link.clone() })
 }
 
 /// The link of one person after what is known to have happened; `None` when there is none or it must not be touched.
-pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, server_id: i64, now: i64) -> Option<Link> {
+pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Terms<'_>) -> Option<Link> {
+    let Terms { policy, now, .. } = terms;
     if !matches!(person.action, Action::Create | Action::Adopt(_) | Action::Keep) {
         return None;
     }
     let user_id = outcome.user_id?;
     let mut link = person.link.clone().unwrap_or_else(|| Link {
-        server_id,
+        server_id: policy.server_id,
         key: person.person.key.clone(),
         since: now,
         created_by_sync: person.action == Action::Create,
@@ -46,40 +69,97 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, server_id
         link.sip_uniqid = person.sip_uniqid.clone();
     }
     link.dn = person.person.dn.clone();
+    link.employee_number = person.person.employee_number.clone();
+    link.not_compared = false;
     if link.state != LinkState::Active {
         link.state = LinkState::Active;
         link.since = now;
+        (link.days_gone, link.last_day) = (0, 0);
+    }
+    // Somebody switched the account on again: what we did is undone.
+    link.stopped &= person.sip_disabled;
+    if outcome.changes.iter().any(|((side, _), result)| *side == Side::Pbx && *result == Outcome::Done) {
+        link.written = now;
     }
     for field in Field::ALL {
-        settle_field(&mut link, person, outcome, field);
+        settle_field(&mut link, person, outcome, field, policy);
     }
+    note_unsettled(&mut link, person, terms);
     link.change_mark = change_mark(&link, person, outcome);
     Some(link)
 }
 
+fn is_done(outcome: &PersonOutcome, side: Side, field: Field) -> bool {
+    outcome.changes.get(&(side, field)) == Some(&Outcome::Done)
+}
+
 /// Moves the base of one field to what both sides are known to hold. A field on which nothing was decided or done keeps
 /// its base, so that the next run decides again.
-fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, field: Field) {
-    let done = |side: Side| outcome.changes.get(&(side, field)) == Some(&Outcome::Done);
-    let pbx_now = if done(Side::Pbx) { &person.after[field] } else { &person.before[field] };
+fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, field: Field, policy: &Policy) {
+    let pbx_now = if is_done(outcome, Side::Pbx, field) { &person.after[field] } else { &person.before[field] };
     link.shown[field] = pbx_now.clone();
-    if done(Side::Directory) {
+    let directory_now = person.person.values[field].clone();
+    let mut settled = |directory: String, pbx: &String| {
+        link.directory[field] = directory;
+        link.pbx[field] = pbx.clone();
+        link.based.insert(field);
+    };
+    if is_done(outcome, Side::Directory, field) {
         let written = &person.after[field];
-        link.directory[field] = written.clone();
-        link.pbx[field] = written.clone();
-    } else if done(Side::Pbx) || person.link.is_none() || person.agreed.contains(&field) {
-        link.directory[field] = person.person.values[field].clone();
-        link.pbx[field] = pbx_now.clone();
+        let directory = match field {
+            Field::Photo if !outcome.photo_written.is_empty() => outcome.photo_written.clone(),
+            _ => written.clone(),
+        };
+        settled(directory, written);
+    } else if is_done(outcome, Side::Pbx, field) || person.agreed.contains(&field) {
+        settled(directory_now, pbx_now);
+    } else if person.link.is_none() && policy.attributes.contains_key(&field) {
+        // Nothing is based on yet. What was decided and could not be done is decided the same way again: the side it
+        // comes from counts as changed.
+        let planned = |side: Side| person.changes.iter().any(|change| (change.side, change.field) == (side, field));
+        let refused = person.conflicts.iter().any(|conflict| conflict.field == Some(field));
+        match (planned(Side::Pbx) || refused, planned(Side::Directory)) {
+            (true, _) => settled(String::new(), pbx_now),
+            (false, true) => settled(directory_now, &String::new()),
+            _ if policy.rule(field).direction == Direction::Off => {}
+            _ => settled(directory_now, pbx_now),
+        }
+    }
+}
+
+/// Notes which values differ from the base after this run, and since when. A field whose base has moved is settled.
+fn note_unsettled(link: &mut Link, person: &PersonPlan, terms: Terms<'_>) {
+    let earlier = std::mem::take(&mut link.unsettled);
+    let before = person.link.as_ref().map(|link| (&link.directory, &link.pbx));
+    for &field in terms.policy.attributes.keys() {
+        if person.person.unusable.contains(&field) || terms.policy.rule(field).direction == Direction::Off {
+            link.unsettled.extend(earlier.iter().filter(|one| one.field == field).cloned());
+            continue;
+        }
+        let moved = before.is_none_or(|(directory, pbx)| {
+            (&directory[field], &pbx[field]) != (&link.directory[field], &link.pbx[field])
+        });
+        if moved || !link.based.contains(&field) {
+            continue;
+        }
+        let sides = [
+            (Side::Directory, &person.person.values[field], &link.directory[field]),
+            (Side::Pbx, &person.before[field], &link.pbx[field]),
+        ];
+        let differ = sides.into_iter().filter(|(_, value, base)| !same(field, value, base, &terms.phones));
+        for (side, value, _) in differ {
+            let known = earlier.iter().find(|one| (one.field, one.side) == (field, side) && one.value == *value);
+            let since = known.map_or(terms.now, |one| one.since);
+            link.unsettled.push(Unsettled { field, side, value: value.clone(), since });
+        }
     }
 }
 
 /// The entry's change mark, so that its photo is not asked for again; empty while a photo is still to be dealt with.
 fn change_mark(link: &Link, person: &PersonPlan, outcome: &PersonOutcome) -> String {
-    let (directory, pbx) = (&link.directory[Field::Photo], &link.pbx[Field::Photo]);
-    let not_taken = !directory.is_empty() && directory != pbx;
-    let not_decided = *directory != person.person.values[Field::Photo];
-    let photo_pending = !person.person.unusable.contains(&Field::Photo) && (not_taken || not_decided);
-    if photo_pending {
+    let written = is_done(outcome, Side::Directory, Field::Photo);
+    let not_decided = link.directory[Field::Photo] != person.person.values[Field::Photo] && !written;
+    if not_decided && !person.person.unusable.contains(&Field::Photo) {
         String::new()
     } else if outcome.change_mark.is_empty() {
         person.person.change_mark.clone()

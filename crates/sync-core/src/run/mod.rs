@@ -1,42 +1,61 @@
 //! One synchronisation from start to finish.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use log::{debug, info, warn};
 
-use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, ReadRequest};
+use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind};
 use crate::host::Host;
-use crate::journal::{Journal, JournalError, NewConflict, SettleBatch};
+use crate::journal::{Journal, JournalError, SettleBatch};
 use crate::limits::{Hold, Limits};
-use crate::link::Link;
-use crate::pbx::{Pbx, PbxError};
-use crate::person::Field;
-use crate::plan::{Conflict, Inputs, Plan, Policy, make};
-use crate::report::{PersonOutcome, count, hold_row, shown, summary};
+use crate::pbx::{Pbx, PbxError, secret};
+use crate::plan::Plan;
+use crate::policy::Policy;
+use crate::report::{PersonOutcome, count, hold_row, summary};
+use crate::vault::Vault;
 
+mod accounts;
 mod apply;
 mod bases;
+mod decided;
+#[cfg(test)]
+mod model;
 mod progress;
+mod read;
 mod recover;
+mod reports;
 mod tasks;
 mod write_back;
 
 pub use recover::{deliver, recover};
 
 use progress::Progress;
+use read::{Reading, read_both_sides};
+use secrecy::ExposeSecret;
 
 /// Events handed to the PBX in one announcement, at most.
 const ANNOUNCED_AT_ONCE: u32 = 500;
 
 /// What to synchronise.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Job<'a> {
     /// The server's settings.
     pub policy: &'a Policy,
     /// How much may change without approval; also tells a tick's run from one made by hand.
     pub limits: Limits,
+    /// The run that somebody asked for before, which this is.
+    pub queued: Option<i64>,
+    /// Nothing is done when the limits hold anything beyond what was approved.
+    pub all_or_nothing: bool,
+}
+
+impl<'a> Job<'a> {
+    /// A run made by hand.
+    pub fn by_hand(policy: &'a Policy) -> Job<'a> {
+        Job { policy, limits: Limits::default(), queued: None, all_or_nothing: false }
+    }
 }
 
 /// What a run works with.
@@ -51,6 +70,8 @@ pub struct Session<'a> {
     pub host: &'a dyn Host,
     /// Directory for the photos of this session only; it is removed at the end.
     pub spool: &'a Path,
+    /// The SIP secrets of this session, shared with `pbx`.
+    pub vault: Arc<Vault>,
     /// Fills a buffer with cryptographically secure random bytes.
     pub random: &'a mut dyn FnMut(&mut [u8]),
 }
@@ -91,17 +112,25 @@ pub enum RunError {
     /// The module's database could not be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What was approved is less than what would be done now.
+    #[error("nothing was done: more is held now than was approved; look at it again and approve that ({})", told(.0))]
+    Grown(Vec<Hold>),
     /// Somebody asked for it.
     #[error("the run was cancelled; what was done before stays, the rest is done by the next run")]
     Cancelled,
 }
 
+fn told(holds: &[Hold]) -> String {
+    holds.iter().map(|hold| format!("{} {}", hold.count, hold.what)).collect::<Vec<_>>().join(", ")
+}
+
 /// Makes the plan and applies nothing.
 pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hold>), RunError> {
-    let links = session.journal.links(job.policy.server_id)?;
-    let directory = read_directory(&links, session, &mut |_, _| ControlFlow::Continue(()));
+    let reading = read_both_sides(job.policy, session, &mut |_, _| ControlFlow::Continue(()), &mut |_| {});
     clear_spool(session.spool);
-    let (plan, _) = make_plan(job.policy, links, &directory?, session)?;
+    let mut plan = reading?.plan;
+    // The secret itself is made when the employee is.
+    plan.give_secrets(job.policy, &mut || "secret".to_owned());
     let (approved, holds) = plan.approve(&job.limits);
     Ok((approved.into_plan(), holds))
 }
@@ -110,8 +139,12 @@ pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hol
 /// write back → settle.
 pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Report, RunError> {
     recover(session.journal, session.pbx, session.host)?;
-    let kind = if job.limits.tick { "tick" } else { "manual" };
-    let run_id = session.journal.begin_run(job.policy.server_id, kind, session.host.now())?;
+    let kind = if job.limits.tick && !job.all_or_nothing { "tick" } else { "manual" };
+    let now = session.host.now();
+    let run_id = match job.queued {
+        Some(run_id) => session.journal.begin_queued(run_id, now).map(|()| run_id)?,
+        None => session.journal.begin_run(job.policy.server_id, kind, now)?,
+    };
     let mut run = Run { job, run_id, session, progress: Progress::new(run_id) };
     let carried_out = run.carry_out();
     let delivered = deliver(run.session.journal, run.session.host);
@@ -128,59 +161,88 @@ struct Run<'a, 'b> {
 
 impl Run<'_, '_> {
     fn carry_out(&mut self) -> Result<Report, RunError> {
-        let plan = self.read_and_plan()?;
+        let Reading { mut plan, region, decisions, began } = self.read_and_plan()?;
+        self.give_secrets(&mut plan);
         let (approved, holds) = plan.approve(&self.job.limits);
         let plan = approved.into_plan();
+        let now = self.session.host.now();
+        self.session.journal.note_holds(self.job.policy.server_id, self.run_id, &holds, now)?;
+        if self.job.all_or_nothing && !holds.is_empty() {
+            return Err(RunError::Grown(holds));
+        }
+        self.session.journal.note_region(self.job.policy.server_id, &region)?;
         let mut outcomes: Vec<PersonOutcome> = plan
             .people
             .iter()
             .map(|person| PersonOutcome { user_id: person.user_id, ..PersonOutcome::default() })
             .collect();
         self.apply(&plan, &mut outcomes)?;
+        let accounts = self.apply_accounts(&plan)?;
         deliver(self.session.journal, self.session.host)?;
         let written = self.write_back(&plan, &mut outcomes);
-        self.settle(&plan, &outcomes, written.is_ok())?;
+        self.settle(&plan, &outcomes, &accounts, &decisions, written.is_ok().then_some(began))?;
         written?;
         let summary = summary(&plan, &outcomes, &holds);
         Ok(Report { run_id: self.run_id, plan, outcomes, holds, summary })
     }
 
-    fn read_and_plan(&mut self) -> Result<Plan, RunError> {
+    fn read_and_plan(&mut self) -> Result<Reading, RunError> {
         let (host, run_id) = (self.session.host, self.run_id);
-        let progress = &mut self.progress;
-        progress.enter("reading", 0, host);
-        let links = self.session.journal.links(self.job.policy.server_id)?;
-        let directory = read_directory(&links, self.session, &mut |read, journal| {
-            progress.step(read, host);
-            // Whether the question can be answered or not, the run asks again before it writes.
-            let cancelled = journal.cancel_requested(run_id).unwrap_or(false);
-            if cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let progress = std::cell::RefCell::new(&mut self.progress);
+        progress.borrow_mut().enter("reading", 0, host);
+        let reading = read_both_sides(
+            self.job.policy,
+            self.session,
+            &mut |read, journal| {
+                progress.borrow_mut().step(read, host);
+                // Whether the question can be answered or not, the run asks again before it writes.
+                let cancelled = journal.cancel_requested(run_id).unwrap_or(false);
+                if cancelled { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+            &mut |entries| progress.borrow_mut().enter("planning", entries, host),
+        )?;
         self.stop_if_cancelled()?;
-        self.progress.enter("planning", directory.entries.len() as u64, host);
-        let (plan, region) = make_plan(self.job.policy, links, &directory, self.session)?;
-        self.session.journal.note_region(self.job.policy.server_id, &region)?;
-        Ok(plan)
+        Ok(reading)
+    }
+
+    /// Makes the SIP secrets of new employees, where the directory is to hold them too.
+    fn give_secrets(&mut self, plan: &mut Plan) {
+        let (vault, random) = (Arc::clone(&self.session.vault), &mut *self.session.random);
+        plan.give_secrets(self.job.policy, &mut || vault.keep(secret::generate(random).expose_secret()));
     }
 
     fn stop_if_cancelled(&self) -> Result<(), RunError> {
         if self.session.journal.cancel_requested(self.run_id)? { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
-    /// Stores the links that follow from what happened and what is left for a human.
-    fn settle(&mut self, plan: &Plan, outcomes: &[PersonOutcome], complete: bool) -> Result<(), RunError> {
-        let now = self.session.host.now();
-        let mut links = bases::links_after(plan, outcomes, self.job.policy.server_id, now);
+    /// Stores the links that follow from what happened and what is left for a human. `compared` is when the run began to
+    /// read, if it came to its end.
+    fn settle(
+        &mut self,
+        plan: &Plan,
+        outcomes: &[PersonOutcome],
+        accounts: &accounts::Settled,
+        decisions: &crate::decision::Decisions,
+        compared: Option<i64>,
+    ) -> Result<(), RunError> {
+        let (server_id, now) = (self.job.policy.server_id, self.session.host.now());
+        let terms = bases::Terms { policy: self.job.policy, phones: plan.phones, now };
+        let mut links = bases::links_after(plan, outcomes, terms);
         links.extend(bases::departed_links(plan, now));
+        accounts.complete(&mut links);
+        let unlinked: Vec<i64> = plan.people.iter().zip(outcomes).filter_map(bases::link_replaced).collect();
         if !links.is_empty() {
             let fingerprint = Some(self.job.policy.fingerprint.clone());
-            self.session.journal.settle(&SettleBatch { links, fingerprint, ..SettleBatch::default() })?;
+            self.session.journal.settle(&SettleBatch { unlinked, links, fingerprint, ..SettleBatch::default() })?;
         }
-        let planned = plan.people.iter().flat_map(|person| &person.conflicts);
-        let found = outcomes.iter().flat_map(|outcome| &outcome.conflicts);
-        let seen: Vec<NewConflict> = planned.chain(found).map(new_conflict).collect();
-        let complete = complete && plan.coverage == Coverage::Full && !plan.people.is_empty();
-        self.session.journal.replace_conflicts(self.job.policy.server_id, &seen, now, complete)?;
+        let seen = decided::conflicts_to_show(plan, outcomes, accounts, decisions);
+        let whole = plan.coverage == Coverage::Full && !plan.people.is_empty();
+        let complete = compared.filter(|_| whole);
+        self.session.journal.replace_conflicts(server_id, &seen, now, complete.is_some())?;
+        self.session.journal.delete_decisions(&decided::done(plan, outcomes, decisions))?;
+        if let Some(began) = complete {
+            self.session.journal.note_compared(server_id, began)?;
+        }
         Ok(())
     }
 
@@ -211,70 +273,8 @@ impl Run<'_, '_> {
     }
 }
 
-/// Reads the directory, with the photos of entries that have changed.
-fn read_directory(
-    links: &[Link],
-    session: &mut Session<'_>,
-    progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
-) -> Result<DirectorySnapshot, RunError> {
-    let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
-    let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
-    let had_photo = with_photo.map(|link| link.key.clone()).collect();
-    let (spool, now) = (session.spool, session.host.now());
-    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool, now };
-    let journal = &*session.journal;
-    let directory = session.directory.read(&request, &mut |read| progress(read, journal)).map_err(cancelled)?;
-    debug!("directory: {} entries", directory.entries.len());
-    Ok(directory)
-}
-
-/// Reads the PBX and makes the plan; answers it with the region that telephone numbers were read by.
-fn make_plan(
-    policy: &Policy,
-    mut links: Vec<Link>,
-    directory: &DirectorySnapshot,
-    session: &mut Session<'_>,
-) -> Result<(Plan, String), RunError> {
-    let pbx = session.pbx.read()?;
-    debug!("PBX: {} employees, {} numbers in use", pbx.employees.len(), pbx.numbers.len());
-    let region = policy.region_on(&pbx.language);
-    if session.journal.region(policy.server_id)? != region {
-        // Mobiles are compared anew: what they meant depends on the region.
-        links.iter_mut().for_each(|link| link.forget_base(Field::Mobile));
-    }
-    let everyone = session.journal.all_linked_users()?;
-    let linked_elsewhere: BTreeSet<i64> =
-        everyone.into_iter().filter(|(_, server)| *server != policy.server_id).map(|(user, _)| user).collect();
-    let numbers_used = session.journal.numbers_used()?;
-    let inputs = Inputs {
-        policy,
-        directory,
-        pbx: &pbx,
-        links: &links,
-        linked_elsewhere: &linked_elsewhere,
-        numbers_used: &numbers_used,
-        phones: policy.phones(&pbx.language),
-    };
-    Ok((make(inputs), region.to_owned()))
-}
-
 fn cancelled(error: DirectoryError) -> RunError {
     if error.kind == DirectoryErrorKind::Cancelled { RunError::Cancelled } else { RunError::Directory(error) }
-}
-
-fn new_conflict(conflict: &Conflict) -> NewConflict {
-    let value = |text: &str| conflict.field.map_or(text, |field| shown(field, text)).to_owned();
-    NewConflict {
-        key: conflict.key.clone(),
-        user_id: conflict.user_id,
-        person: conflict.person.clone(),
-        field: conflict.field.map(Field::name).unwrap_or_default().to_owned(),
-        side: conflict.side.name().to_owned(),
-        cause: conflict.cause.to_owned(),
-        reason: conflict.reason.clone(),
-        directory_value: value(&conflict.directory_value),
-        pbx_value: value(&conflict.pbx_value),
-    }
 }
 
 /// Photos of a session are of no use to the next one, which asks again where it needs to.

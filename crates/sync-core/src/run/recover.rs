@@ -58,7 +58,7 @@ fn settle_intent(intent: &Intent, journal: &mut Journal, pbx: &mut Pbx) -> Resul
                 batch.fingerprint = Some(after.fingerprint.clone());
                 batch.events = event_texts(&applied).collect();
                 batch.changes = after.records(intent.run_id, &applied);
-                batch.links = vec![after.link];
+                after.settle_link(&mut batch);
             }
             None => info!("{} was not written before the program ended", after.person),
         }

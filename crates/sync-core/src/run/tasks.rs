@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::pbx::{CreateTask, Task, UpdateTask, secret, unique_id};
 use crate::person::Field;
 use crate::plan::{Action, Change, PersonPlan, Plan, Side};
+use crate::vault::Vault;
 
 /// People written in one transaction, at most, unless more of them pass values to each other.
 const BATCH: usize = 50;
@@ -19,7 +20,12 @@ pub(super) struct PersonTask {
 
 /// The tasks of a plan. First everybody who gives up a unique value, those who pass values to each other together, so
 /// that people can swap; then the other changes; then the new people, who may get what was given up.
-pub(super) fn batches(plan: &Plan, forward: bool, random: &mut dyn FnMut(&mut [u8])) -> Vec<Vec<PersonTask>> {
+pub(super) fn batches(
+    plan: &Plan,
+    forward: bool,
+    vault: &Vault,
+    random: &mut dyn FnMut(&mut [u8]),
+) -> Vec<Vec<PersonTask>> {
     let (mut moves, mut changes, mut new) = (Vec::new(), Vec::new(), Vec::new());
     for (at, person) in plan.people.iter().enumerate() {
         match person.action {
@@ -34,7 +40,11 @@ pub(super) fn batches(plan: &Plan, forward: bool, random: &mut dyn FnMut(&mut [u
     let mut task = |at: usize| {
         let person = &plan.people[at];
         let create = person.action == Action::Create;
-        let task = if create { create_task(person, forward, random) } else { update_task(person, forward, random) };
+        let task = if create {
+            create_task(person, forward, vault, random)
+        } else {
+            update_task(person, forward, vault, random)
+        };
         PersonTask { at, task }
     };
     pack(groups).into_iter().map(|batch| batch.into_iter().map(&mut task).collect()).collect()
@@ -93,17 +103,17 @@ fn pack(groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
     batches
 }
 
-fn create_task(person: &PersonPlan, forward: bool, random: &mut dyn FnMut(&mut [u8])) -> Task {
+fn create_task(person: &PersonPlan, forward: bool, vault: &Vault, random: &mut dyn FnMut(&mut [u8])) -> Task {
     Task::Create(CreateTask {
         sip_uniqid: unique_id("SIP-PHONE", random),
         external_uniqid: unique_id("EXTERNAL", random),
-        secret: secret::generate(random),
+        secret: vault.open(&person.after[Field::Secret]).unwrap_or_else(|| secret::generate(random)),
         values: person.after.clone(),
         forward_to_mobile: forward,
     })
 }
 
-fn update_task(person: &PersonPlan, forward: bool, random: &mut dyn FnMut(&mut [u8])) -> Task {
+fn update_task(person: &PersonPlan, forward: bool, vault: &Vault, random: &mut dyn FnMut(&mut [u8])) -> Task {
     Task::Update(UpdateTask {
         user_id: person.user_id.unwrap_or_default(),
         sip_uniqid: person.sip_uniqid.clone(),
@@ -112,6 +122,7 @@ fn update_task(person: &PersonPlan, forward: bool, random: &mut dyn FnMut(&mut [
         fields: person.changes.iter().filter(|change| change.side == Side::Pbx).map(|change| change.field).collect(),
         external_uniqid: unique_id("EXTERNAL", random),
         forward_to_mobile: forward,
+        secret: vault.open(&person.after[Field::Secret]).unwrap_or_default(),
     })
 }
 
@@ -139,6 +150,7 @@ pub(super) fn fields(task: &Task) -> Vec<Field> {
     match task {
         Task::Create(create) => Field::ALL.into_iter().filter(|field| !create.values[*field].is_empty()).collect(),
         Task::Update(update) => update.fields.clone(),
+        Task::Account(_) | Task::Delete(_) => Vec::new(),
     }
 }
 
@@ -148,6 +160,7 @@ mod tests {
     use crate::directory::Coverage;
     use crate::normalise::Person;
     use crate::person::Values;
+    use crate::phone::PhoneRules;
     use crate::plan::Why;
 
     /// `201>202` is a person who changes the number, `>245` one who is new and gets it, `name` one who is renamed.
@@ -163,6 +176,8 @@ mod tests {
                 link: None,
                 user_id: Some(1),
                 sip_uniqid: String::new(),
+                sip_disabled: false,
+                instead_of: None,
                 before: Values::default(),
                 after: Values::default(),
                 changes: Vec::new(),
@@ -177,7 +192,15 @@ mod tests {
             person
         };
         let people = people.iter().map(person).collect();
-        Plan { people, departures: Vec::new(), coverage: Coverage::Full, warnings: Vec::new(), linked: 0 }
+        Plan {
+            people,
+            departures: Vec::new(),
+            accounts: Vec::new(),
+            coverage: Coverage::Full,
+            warnings: Vec::new(),
+            linked: 0,
+            phones: PhoneRules::default(),
+        }
     }
 
     #[track_caller]
@@ -189,7 +212,7 @@ mod tests {
                 *byte = seed;
             }
         };
-        let batches = batches(&plan(people), true, &mut random);
+        let batches = batches(&plan(people), true, &Vault::new([0; 32]), &mut random);
         let places: Vec<Vec<usize>> = batches.iter().map(|batch| batch.iter().map(|one| one.at).collect()).collect();
         assert_eq!(places, expected);
     }

@@ -1,14 +1,20 @@
 //! Writing values to the directory, only for people whose PBX part succeeded.
 
+use md5::{Digest, Md5};
+use secrecy::ExposeSecret;
+
 use super::{Run, RunError};
-use crate::directory::{DirectoryWrite, WriteOutcome};
+use crate::directory::{DirectoryWrite, NewValue, RawValue, WriteOutcome};
 use crate::journal::ChangeRecord;
 use crate::person::{Field, Note};
+use crate::picture;
 use crate::plan::{Change, Conflict, PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
 /// Values sent between two looks at whether the run was cancelled.
 const CHUNK: usize = 500;
+/// A photo counts as so many values, because of its size.
+const PHOTO_WEIGHT: usize = 10;
 /// Outcome of a value that was sent and of which nothing more is known: the program ended, or the connection failed.
 const SENT: &str = "sent; not known whether it arrived";
 
@@ -16,20 +22,18 @@ impl Run<'_, '_> {
     /// Writes what the plan sends to the directory. An error means that the connection failed; what was written before
     /// is in the outcomes.
     pub(super) fn write_back(&mut self, plan: &Plan, outcomes: &mut [PersonOutcome]) -> Result<(), RunError> {
-        let (mut places, mut writes) = (Vec::new(), Vec::new());
+        let mut places = Vec::new();
         for (at, person) in plan.people.iter().enumerate().filter(|(at, _)| pbx_part_succeeded(&outcomes[*at])) {
-            for change in person.changes.iter().filter(|change| change.side == Side::Directory) {
-                places.push((at, change));
-                writes.push(directory_write(person, change));
-            }
+            let changes = person.changes.iter().filter(|change| change.side == Side::Directory);
+            places.extend(changes.map(|change| (at, change)));
         }
         let host = self.session.host;
-        self.progress.enter("writing-back", writes.len() as u64, host);
+        self.progress.enter("writing-back", places.len() as u64, host);
         let mut done = 0;
-        while done < writes.len() {
+        while done < places.len() {
             self.stop_if_cancelled()?;
             let end = chunk_end(&places, done);
-            self.write_chunk(plan, &places[done..end], &writes[done..end], outcomes, done as u64)?;
+            self.write_chunk(plan, &places[done..end], outcomes, done as u64)?;
             done = end;
         }
         Ok(())
@@ -40,17 +44,28 @@ impl Run<'_, '_> {
         &mut self,
         plan: &Plan,
         places: &[(usize, &Change)],
-        writes: &[DirectoryWrite],
         outcomes: &mut [PersonOutcome],
         before: u64,
     ) -> Result<(), RunError> {
+        let mut sent = Vec::new();
+        let mut writes = Vec::new();
+        for &(at, change) in places {
+            match self.directory_write(&plan.people[at], change, &mut outcomes[at]) {
+                Ok(write) => {
+                    sent.push((at, change));
+                    writes.push(write);
+                }
+                Err(reason) => note_unfit(change, reason, &mut outcomes[at]),
+            }
+        }
         let records: Vec<ChangeRecord> =
-            places.iter().map(|(at, change)| record(self.run_id, &plan.people[*at], change, &outcomes[*at])).collect();
+            sent.iter().map(|(at, change)| record(self.run_id, &plan.people[*at], change, &outcomes[*at])).collect();
         let ids = self.session.journal.record_changes(&records)?;
         let mut known: Vec<(i64, String)> = Vec::new();
         let (progress, host) = (&mut self.progress, self.session.host);
-        let written = self.session.directory.write(writes, &mut |index, result| {
-            let (at, change) = places[index];
+        let replaced_photos = self.session.journal.paths().replaced_photos();
+        let written = self.session.directory.write(&writes, &replaced_photos, &mut |index, result| {
+            let (at, change) = sent[index];
             let noted = note_written(&plan.people[at], change, result, &mut outcomes[at]);
             known.push((ids[index], noted));
             progress.step(before + known.len() as u64, host);
@@ -58,12 +73,68 @@ impl Run<'_, '_> {
         self.session.journal.finish_changes(&known)?;
         Ok(written?)
     }
+
+    /// The write of one change; a sentence says why there can be none.
+    fn directory_write(
+        &self,
+        person: &PersonPlan,
+        change: &Change,
+        outcome: &mut PersonOutcome,
+    ) -> Result<DirectoryWrite, String> {
+        let (entry, field) = (&person.person, change.field);
+        let value = if field == Field::Photo {
+            let image = self.photo(person, change, outcome)?;
+            NewValue::Photo { replaces: change.old.clone(), image: RawValue(image) }
+        } else {
+            NewValue::Text {
+                seen: self.raw_all(field, entry.seen.get(&field).into_iter().flatten())?,
+                replaces: self.raw_all(field, entry.ours.get(&field))?.pop(),
+                value: self.raw(field, &change.new)?,
+            }
+        };
+        let (key, dn, change_mark) = (entry.key.clone(), entry.dn.clone(), entry.change_mark.clone());
+        Ok(DirectoryWrite { key, dn, change_mark, field, value })
+    }
+
+    fn raw_all<'v>(&self, field: Field, values: impl IntoIterator<Item = &'v String>) -> Result<Vec<RawValue>, String> {
+        values.into_iter().map(|value| self.raw(field, value)).collect()
+    }
+
+    /// A value as the directory holds it: of a SIP secret the secret itself.
+    fn raw(&self, field: Field, value: &str) -> Result<RawValue, String> {
+        if field != Field::Secret || value.is_empty() {
+            return Ok(RawValue::text(value));
+        }
+        let secret = self.session.vault.open(value).ok_or("the SIP secret is not known any more")?;
+        Ok(RawValue::text(secret.expose_secret()))
+    }
+
+    /// The image for the directory; empty when the photo was removed on the PBX.
+    fn photo(&self, person: &PersonPlan, change: &Change, outcome: &mut PersonOutcome) -> Result<Vec<u8>, String> {
+        if change.new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.session.pbx.photo(outcome.user_id.unwrap_or_default(), &change.new)?;
+        let attribute = self.job.policy.attributes.get(&Field::Photo).map_or("", String::as_str);
+        let image = picture::for_directory(&bytes, picture::most_bytes(attribute))
+            .map_err(|reason| format!("{reason}; the photo of {} stays on the PBX alone", person.name()))?;
+        outcome.photo_written = Md5::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(image)
+    }
+}
+
+/// A value that could not even be sent.
+fn note_unfit(change: &Change, reason: String, outcome: &mut PersonOutcome) {
+    outcome.notes.push(Note::about(change.field, reason.clone()));
+    outcome.changes.insert((Side::Directory, change.field), Outcome::NotDone(reason));
 }
 
 /// Where the chunk that begins at `start` ends: the values of one person are never parted.
 fn chunk_end(places: &[(usize, &Change)], start: usize) -> usize {
-    let mut end = places.len().min(start + CHUNK);
-    while end < places.len() && places[end].0 == places[end - 1].0 {
+    let mut weight = 0;
+    let mut end = start;
+    while end < places.len() && (weight < CHUNK || places[end].0 == places[end - 1].0) {
+        weight += if places[end].1.field == Field::Photo { PHOTO_WEIGHT } else { 1 };
         end += 1;
     }
     end
@@ -75,19 +146,6 @@ fn pbx_part_succeeded(outcome: &PersonOutcome) -> bool {
             // A photo that could not be stored is no reason to keep a number from the directory.
             *side != Side::Pbx || *field == Field::Photo || *result == Outcome::Done
         })
-}
-
-fn directory_write(person: &PersonPlan, change: &Change) -> DirectoryWrite {
-    let person = &person.person;
-    DirectoryWrite {
-        key: person.key.clone(),
-        dn: person.dn.clone(),
-        change_mark: person.change_mark.clone(),
-        field: change.field,
-        seen: person.seen.get(&change.field).cloned().unwrap_or_default(),
-        replaces: person.ours.get(&change.field).cloned(),
-        value: change.new.clone(),
-    }
 }
 
 fn note_written(person: &PersonPlan, change: &Change, result: &WriteOutcome, outcome: &mut PersonOutcome) -> String {

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use md5::{Digest, Md5};
 use rusqlite::Connection;
@@ -13,6 +14,7 @@ use secrecy::SecretString;
 use sync_core::host::Host;
 use sync_core::pbx::{Applied, CreateTask, ModelEvent, Pbx, Task, TaskOutcome, UpdateTask};
 use sync_core::person::{Field, Values};
+use sync_core::vault::Vault;
 use tempfile::TempDir;
 
 /// What a list of complaints should be.
@@ -72,7 +74,7 @@ impl Fixture {
     }
 
     pub(crate) fn open(&self) -> Pbx {
-        Pbx::open(&self.database(), &self.media(), &self.spool(), &self.replaced()).expect("opens")
+        Pbx::open(&self.database(), &self.media(), &self.spool(), &self.replaced(), vault()).expect("opens")
     }
 
     /// Puts bytes into the spool and answers their MD5.
@@ -357,14 +359,18 @@ pub(crate) fn update(fixture: &Fixture, user_id: i64, pairs: &[(Field, &str)]) -
         fields: pairs.iter().map(|(field, _)| *field).collect(),
         external_uniqid: format!("EXTERNAL-FEDC0{user_id}"),
         forward_to_mobile: true,
+        secret: SecretString::default(),
     }
 }
 
-/// A JPEG as far as MikoPBX looks.
-pub(crate) fn photo(fill: u8) -> Vec<u8> {
-    let mut bytes = vec![fill; 2000];
-    bytes[..4].copy_from_slice(b"\xff\xd8\xff\xe0");
-    bytes
+/// An empty vault.
+pub(crate) fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new([5; 32]))
+}
+
+/// A JPEG; `mark` tells one from another.
+pub(crate) fn photo(mark: u8) -> Vec<u8> {
+    [include_bytes!("../../../../tests/data/photo.jpg").as_slice(), &[mark]].concat()
 }
 
 pub(crate) fn md5(bytes: &[u8]) -> String {

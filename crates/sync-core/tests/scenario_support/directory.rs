@@ -1,16 +1,20 @@
 //! A directory in memory that writes by compare-and-set and fails where a test wants it to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use sync_core::directory::{
-    Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, ReadRequest, WriteOutcome,
+    Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, RawValue, ReadRequest,
+    WriteOutcome,
 };
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
 
-use crate::pbx_support::md5;
+use sync_core::recency::DirectoryTime;
+use sync_core::vault::Vault;
+
+use crate::pbx_support::{md5, vault};
 
 /// The double.
 #[derive(Default)]
@@ -20,6 +24,14 @@ pub(crate) struct DirectoryDouble {
     changes: u64,
     /// What reads cover; everything unless set.
     pub(crate) coverage: Option<Coverage>,
+    /// Entries outside the server's base or filter.
+    pub(crate) elsewhere: BTreeMap<String, Elsewhere>,
+    /// What is told about the times of edits.
+    pub(crate) times: BTreeMap<(DirectoryKey, Field), DirectoryTime>,
+    /// For how many people times were asked.
+    pub(crate) asked_for_times: usize,
+    /// Attributes that may not be written.
+    pub(crate) read_only: BTreeSet<Field>,
     /// The process "dies" when so many values stand in the directory, before it hears of the last one.
     pub(crate) dies_after_writes: Option<usize>,
 }
@@ -90,15 +102,37 @@ impl DirectoryDouble {
         Photo::Spooled { md5 }
     }
 
-    fn write_one(&mut self, write: &DirectoryWrite) -> WriteOutcome {
+    fn write_one(&mut self, write: &DirectoryWrite, vault: &Vault) -> WriteOutcome {
         let key = &write.key.0;
-        let values = self.entry(key).attributes.entry(write.field).or_default();
-        if *values != write.seen {
-            return WriteOutcome::ChangedMeanwhile;
+        if self.read_only.contains(&write.field) {
+            return WriteOutcome::NoRights(format!("{} may not be written", write.field.name()));
         }
-        values.retain(|value| Some(value) != write.replaces.as_ref());
-        if !write.value.is_empty() {
-            values.push(write.value.clone());
+        let raw = |value: &RawValue| String::from_utf8(value.0.clone()).expect("text");
+        match &write.value {
+            NewValue::Text { seen, replaces, value } => {
+                let secret = write.field == Field::Secret;
+                let of = |value: &RawValue| if secret { vault.keep(&raw(value)) } else { raw(value) };
+                let (seen, replaces): (Vec<_>, _) = (seen.iter().map(of).collect(), replaces.as_ref().map(of));
+                let new = of(value);
+                let values = self.entry(key).attributes.entry(write.field).or_default();
+                if *values != seen {
+                    return WriteOutcome::ChangedMeanwhile;
+                }
+                values.retain(|value| Some(value) != replaces.as_ref());
+                if !new.is_empty() {
+                    values.push(new);
+                }
+            }
+            NewValue::Photo { replaces, image } => {
+                if self.photos.get(key).map(|photo| md5(photo)).unwrap_or_default() != *replaces {
+                    return WriteOutcome::ChangedMeanwhile;
+                }
+                if image.0.is_empty() {
+                    self.photos.remove(key);
+                } else {
+                    self.photos.insert(key.clone(), image.0.clone());
+                }
+            }
         }
         self.touch(key);
         WriteOutcome::Written { change_mark: self.entries[key].change_mark.clone() }
@@ -119,16 +153,31 @@ impl Directory for DirectoryDouble {
         let entries: Vec<DirectoryEntry> = self.entries.values().map(answer).collect();
         assert!(progress(entries.len() as u64).is_continue(), "nobody cancels a read here");
         let coverage = self.coverage.clone().unwrap_or(Coverage::Full);
-        Ok(DirectorySnapshot { entries, coverage, warnings: Vec::new() })
+        Ok(DirectorySnapshot { entries, coverage, elsewhere: BTreeMap::new(), warnings: Vec::new() })
+    }
+
+    fn find(&mut self, keys: &[DirectoryKey], _: i64) -> Result<BTreeMap<DirectoryKey, Elsewhere>, DirectoryError> {
+        let found = keys.iter().filter_map(|key| Some((key.clone(), self.elsewhere.get(&key.0)?.clone())));
+        Ok(found.collect())
+    }
+
+    fn edit_times(
+        &mut self,
+        wanted: &BTreeMap<DirectoryKey, BTreeSet<Field>>,
+    ) -> Result<BTreeMap<(DirectoryKey, Field), DirectoryTime>, DirectoryError> {
+        self.asked_for_times += wanted.len();
+        Ok(self.times.clone())
     }
 
     fn write(
         &mut self,
         writes: &[DirectoryWrite],
+        _: &Path,
         done: &mut dyn FnMut(usize, &WriteOutcome),
     ) -> Result<(), DirectoryError> {
+        let vault = vault();
         for (index, write) in writes.iter().enumerate() {
-            let outcome = self.write_one(write);
+            let outcome = self.write_one(write, &vault);
             if let Some(left) = &mut self.dies_after_writes {
                 *left -= 1;
                 assert!(*left > 0, "the process dies here");

@@ -5,6 +5,7 @@ mod directory;
 mod host;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use sync_core::directory::Coverage;
 use sync_core::journal::{Journal, PeopleQuery};
@@ -12,7 +13,8 @@ use sync_core::limits::Limits;
 use sync_core::link::Link;
 use sync_core::pbx::{Pbx, Task};
 use sync_core::person::{DirectoryKey, Field};
-use sync_core::plan::{Conflict, PersonPlan, Policy};
+use sync_core::plan::{Conflict, PersonPlan};
+use sync_core::policy::Policy;
 use sync_core::report::PersonOutcome;
 use sync_core::run::{Job, Report, RunError, Session, synchronise};
 use tempfile::TempDir;
@@ -20,7 +22,7 @@ use tempfile::TempDir;
 pub(crate) use directory::DirectoryDouble;
 pub(crate) use host::HostDouble;
 
-use crate::pbx_support::{Fixture, update};
+use crate::pbx_support::{Fixture, update, vault};
 
 /// The attributes of the server's mapping.
 const ATTRIBUTES: [(Field, &str); 5] = [
@@ -42,6 +44,7 @@ pub(crate) struct Scene {
     pub(crate) directory: DirectoryDouble,
     pub(crate) host: HostDouble,
     pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
     module: TempDir,
     random: u32,
 }
@@ -64,6 +67,7 @@ impl Scene {
             directory: DirectoryDouble::default(),
             host: HostDouble::default(),
             policy,
+            limits: Limits::default(),
             module,
             random: 0,
         }
@@ -91,8 +95,10 @@ impl Scene {
     pub(crate) fn try_sync(&mut self) -> Result<Report, RunError> {
         let paths = self.journal.paths();
         let spool = paths.spool().join("of-this-run");
+        let vault = vault();
+        let (database, media) = (self.pbx.database(), self.pbx.media());
         let mut pbx =
-            Pbx::open(&self.pbx.database(), &self.pbx.media(), &spool, &paths.replaced_photos()).expect("opens");
+            Pbx::open(&database, &media, &spool, &paths.replaced_photos(), Arc::clone(&vault)).expect("opens");
         let state = &mut self.random;
         // A linear congruential generator: the same names and secrets in every run of a test.
         let mut random = |buffer: &mut [u8]| {
@@ -107,9 +113,11 @@ impl Scene {
             directory: &mut self.directory,
             host: &self.host,
             spool: &spool,
+            vault,
             random: &mut random,
         };
-        synchronise(Job { policy: &self.policy, limits: Limits::default() }, &mut session)
+        let job = Job { limits: self.limits.clone(), ..Job::by_hand(&self.policy) };
+        synchronise(job, &mut session)
     }
 
     /// Synchronises by hand; must succeed.

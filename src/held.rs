@@ -1,0 +1,51 @@
+//! What the limits hold, approved or rejected by an administrator.
+
+use plugin_abi::status::ldap_sync_status::*;
+use serde_json::{Value, json};
+use sync_core::journal::{HeldRun, Journal, ServerRecord};
+use sync_core::limits::Limits;
+use sync_core::report;
+
+use crate::actions::required_id;
+use crate::answer::{Answer, Failure};
+use crate::plugin::Plugin;
+use crate::runs::{self, Wanted};
+
+/// What is held, as `get-status` tells it.
+pub(crate) fn row(held: &HeldRun) -> Value {
+    let holds: Vec<Value> = held.holds.iter().map(report::hold_row).collect();
+    json!({"runId": held.run_id, "since": held.since, "held": holds})
+}
+
+/// What is held under a run, with its server.
+fn find(journal: &Journal, run_id: i64) -> Result<(ServerRecord, HeldRun), Failure> {
+    for record in journal.servers()? {
+        if let Some(held) = journal.held(record.id)?.filter(|held| held.run_id == run_id) {
+            return Ok((record, held));
+        }
+    }
+    let text = format!("nothing is held under run {run_id} any more; get-status names what is held now");
+    Err(Failure::new(LDAP_SYNC_REFUSED, text))
+}
+
+/// `approve-held-run`: plans again and makes the run, with what was held; refuses when that has grown meanwhile.
+pub(crate) fn approve(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let run_id = required_id(body, "runId")?;
+    let mut journal = plugin.journal()?;
+    let _lock = plugin.run_lock()?;
+    let (record, held) = find(&journal, run_id)?;
+    // The limits of a tick are in force, so that a crowd of new people is compared with the one approved.
+    let limits =
+        Limits { tick: true, first_run: !record.approved_first_run, approved: held.holds, ..Limits::default() };
+    runs::synchronise_now(plugin, &mut journal, &record, Wanted { limits, all_or_nothing: true, queued: None })
+}
+
+/// `reject-held-run`: what is held stays undone, and is not asked about again until it grows.
+pub(crate) fn reject(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let run_id = required_id(body, "runId")?;
+    let mut journal = plugin.journal()?;
+    find(&journal, run_id)?;
+    journal.reject_held(run_id)?;
+    let told = "what was held stays undone; it is asked about again when it grows".to_owned();
+    Ok(Answer::new(json!({"runId": run_id})).with_info([told]))
+}
