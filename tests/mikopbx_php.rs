@@ -273,7 +273,9 @@ fn the_older_modules_database_is_installed_over() {
     old.execute_batch(OLDER_MODULE).expect("the older module's tables");
     drop(old);
     scene.php.install();
-    scene.php.rest("get-status", &json!({})).data();
+    let servers = scene.php.rest("get-servers", &json!({}));
+    assert!(servers.data().to_string().contains("old.example.test"), "its server is taken over: {}", servers.body);
+    assert!(!servers.body.to_string().contains("old-Passw0rd"), "{}", servers.body);
     let id = scene.save();
     assert_eq!(scene.php.rest("sync-ldap-users", &json!({"id": id})).list().len(), PEOPLE);
 }
