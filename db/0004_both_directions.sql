@@ -102,6 +102,8 @@ CREATE INDEX links_by_user   ON links (user_id);
 
 -- When a complete run last compared everybody; 0 is never.
 ALTER TABLE servers ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
+-- How many record ids the PBX had given then; fewer later mean that its database was restored from an older copy.
+ALTER TABLE servers ADD COLUMN ids_given INTEGER NOT NULL DEFAULT 0;
 
 -- A run that somebody asked for and the worker has not begun yet.
 ALTER TABLE runs ADD COLUMN queued INTEGER NOT NULL DEFAULT 0 CHECK (queued IN (0, 1));

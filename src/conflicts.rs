@@ -20,21 +20,29 @@ use crate::settings::Form;
 pub(crate) fn list(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
     let id = optional_server(&journal, body)?;
-    let mut decided: BTreeMap<(i64, DirectoryKey, Option<Field>), Choice> = BTreeMap::new();
-    for record in journal.decisions(id)? {
-        let Decision { key, field, choice, .. } = record.decision;
-        decided.insert((record.server_id, key, field), choice);
+    let decisions = journal.decisions(id)?;
+    let mut by_person: BTreeMap<(i64, &DirectoryKey), Vec<&Decision>> = BTreeMap::new();
+    for record in &decisions {
+        by_person.entry((record.server_id, &record.decision.key)).or_default().push(&record.decision);
     }
-    let rows: Vec<Value> = journal
-        .conflicts(id)?
-        .iter()
-        .map(|record| {
-            let key = record.conflict.key.clone();
-            let about = |field| decided.get(&(record.server_id, key.clone(), field)).copied();
-            row(record, about(None).or_else(|| about(field_of(&record.conflict))))
-        })
-        .collect();
-    Ok(Answer::new(rows))
+    let conflicts = journal.conflicts(id)?;
+    let rows = conflicts.iter().map(|record| {
+        let about = by_person.get(&(record.server_id, &record.conflict.key)).into_iter().flatten();
+        row(record, about.into_iter().find(|decision| answers(decision, &record.conflict)).map(|one| one.choice))
+    });
+    Ok(Answer::new(rows.collect::<Vec<_>>()))
+}
+
+/// Whether a decision is about a conflict as it stands: its values may have changed since.
+fn answers(decision: &Decision, conflict: &NewConflict) -> bool {
+    match decision.choice {
+        Choice::Link | Choice::Create | Choice::Exclude => true,
+        Choice::Directory | Choice::Pbx | Choice::Ignore => {
+            let values = (&decision.directory_value, &decision.pbx_value);
+            let about = (&decision.cause, decision.field) == (&conflict.cause, field_of(conflict));
+            about && values == (&conflict.compared.0, &conflict.compared.1)
+        }
+    }
 }
 
 fn optional_server(journal: &Journal, body: &Value) -> Result<Option<i64>, Failure> {
@@ -133,10 +141,10 @@ fn employee_to_link(plugin: &Plugin, journal: &Journal, record: &ConflictRecord,
     let pbx = runs::read_pbx(plugin, journal)?;
     let employee = pbx.employees.iter().find(|employee| employee.user_id == user_id);
     match employee {
-        None => return Err(refused(format!("the PBX has no employee {user_id}"))),
+        None => return Err(refused(format!("the PBX has no employee with the id {user_id}"))),
         Some(employee) if employee.sip_uniqid.is_empty() => {
             return Err(refused(format!(
-                "employee {user_id} has no SIP account: repair the employee on the PBX first"
+                "the employee with the id {user_id} has no SIP account: repair the employee on the PBX first"
             )));
         }
         Some(_) => {}
@@ -145,7 +153,9 @@ fn employee_to_link(plugin: &Plugin, journal: &Journal, record: &ConflictRecord,
         link.server_id == record.server_id && link.key != record.conflict.key && link.state == LinkState::Active
     });
     match other {
-        Some(link) => Err(refused(format!("employee {user_id} is linked to {}, which is in use", link.dn))),
+        Some(link) => {
+            Err(refused(format!("the employee with the id {user_id} is linked to {}, which is in use", link.dn)))
+        }
         None => Ok(user_id),
     }
 }

@@ -155,7 +155,7 @@ pub(crate) fn explain(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
     let pbx = runs::read_pbx(plugin, &journal)?;
     let employee = pbx.employees.iter().find(|employee| employee.user_id == user_id);
     if employee.is_none() && links.is_empty() {
-        let text = format!("the PBX has no employee {user_id}, and nobody is linked with one");
+        let text = format!("the PBX has no employee with the id {user_id}, and nobody is linked with one");
         return Err(Failure::fields(vec![("userId".into(), text)], Vec::new()));
     }
     let changes = journal.changes_of_user(user_id, CHANGES_TOLD)?;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::browser::{Site, check};
 use support::people::Someone;
 use support::servers::slapd::{self, Slapd};
+use support::site::{Site, check};
 use support::world::{World, sync};
 use support::{have, package, root, run};
 

@@ -19,6 +19,7 @@ pub(crate) mod people;
 pub(crate) mod php;
 pub(crate) mod proxy;
 pub(crate) mod servers;
+pub(crate) mod site;
 pub(crate) mod world;
 
 use std::net::TcpListener;

@@ -109,7 +109,7 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
     let Candidates { links, employees, linked_elsewhere, complete, phones, .. } = candidates;
     let by_key: BTreeMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
     let identities = Identities::new(employees);
-    let active: BTreeSet<i64> = active_employees(people, links, &by_key);
+    let mut active: BTreeSet<i64> = active_employees(people, links, &by_key);
     let mut matches: Vec<Option<Match>> = people
         .iter()
         .map(|person| match by_key.get(person.key.as_str()) {
@@ -121,10 +121,12 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
     let mut linked: BTreeSet<i64> =
         links.iter().filter(|link| identities.holds(link)).map(|link| link.user_id).collect();
     decide(people, candidates, &identities, &active, &mut matches);
-    linked.extend(matches.iter().filter_map(|found| match found {
-        Some(Match::Appointed { employee, .. }) => Some(employees[*employee].user_id),
-        _ => None,
-    }));
+    for found in matches.iter().flatten() {
+        if let Match::Appointed { employee, .. } = found {
+            linked.insert(employees[*employee].user_id);
+            active.insert(employees[*employee].user_id);
+        }
+    }
     find_returned(people, candidates, &identities, &active, &mut matches);
     let is_free = |at: &usize| {
         let user_id = employees[*at].user_id;

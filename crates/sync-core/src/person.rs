@@ -178,7 +178,7 @@ pub struct Employee {
 }
 
 /// The ids of an employee's rows, by which events of the PBX name them; 0 where there is no such row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmployeeRows {
     /// `m_Extensions.id` of the internal number.
     pub number: i64,
@@ -186,6 +186,8 @@ pub struct EmployeeRows {
     pub mobile: i64,
     /// `m_Sip.id`.
     pub sip: i64,
+    /// `m_ExternalPhones.id` of the mobile.
+    pub phone: i64,
 }
 
 /// Something a person should know about one value, which did not stop the run.

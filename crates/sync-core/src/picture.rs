@@ -59,7 +59,7 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
 }
 
 fn broken(error: &dyn std::fmt::Display) -> String {
-    format!("the photo is no image that can be read: {error}")
+    format!("the photo is no image that can be read: {}", error.to_string().trim_end())
 }
 
 /// The most bytes a photo may have in `attribute`.

@@ -9,7 +9,7 @@ use crate::link::{Link, LinkState};
 use crate::matching::{Candidates, Match, match_people};
 use crate::normalise::{Person, Rules};
 use crate::pbx::{Holder, PbxSnapshot};
-use crate::person::{AccountState, DirectoryKey, Field, Note, Photo, Values};
+use crate::person::{AccountState, DirectoryKey, EmployeeRows, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
 use crate::policy::{BothChanged, Direction, Policy};
 use crate::recency::DirectoryTime;
@@ -63,6 +63,8 @@ pub struct Times {
     /// Values that synchronisations have replaced. Where the PBX holds one of them again and has not reported an edit,
     /// its database was perhaps restored from an older copy.
     pub replaced: BTreeMap<(DirectoryKey, Field), BTreeSet<String>>,
+    /// The PBX has given fewer record ids than at the last run: its database is an older copy.
+    pub went_back: bool,
 }
 
 /// What is to be done, for everybody.
@@ -143,8 +145,10 @@ pub struct PersonPlan {
     pub sip_uniqid: String,
     /// The employee's SIP account is switched off.
     pub sip_disabled: bool,
+    /// Where the employee's values stand on the PBX.
+    pub rows: EmployeeRows,
     /// The link of another entry that this one takes the place of.
-    pub instead_of: Option<i64>,
+    pub instead_of: Option<Link>,
     /// The PBX's values now.
     pub before: Values,
     /// The PBX's values afterwards.
@@ -449,6 +453,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         user_id: None,
         sip_uniqid: String::new(),
         sip_disabled: false,
+        rows: EmployeeRows::default(),
         instead_of: None,
         before: Values::default(),
         after: Values::default(),
@@ -461,6 +466,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         plan.user_id = Some(employee.user_id);
         plan.sip_uniqid = employee.sip_uniqid.clone();
         plan.sip_disabled = employee.sip_disabled;
+        plan.rows = employee.rows;
         plan.before = employee.values.clone();
         plan.after = employee.values.clone();
     };
@@ -479,7 +485,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         Match::Appointed { employee, instead_of } => {
             employ(&mut plan, employee);
             plan.action = Action::Adopt(By::Administrator);
-            plan.instead_of = instead_of.map(|at| inputs.links[at].id);
+            plan.instead_of = instead_of.map(|at| inputs.links[at].clone());
         }
         Match::Excluded { link } => {
             plan.link = link.map(|at| inputs.links[at].clone());

@@ -4,7 +4,7 @@ const MODULE_ID = 'ModuleLdapSync';
 
 /** Seconds MikoPBX may wait for actions that read a whole directory; its default is 30. */
 const LONG_ACTION_SECONDS = 900;
-const LONG_ACTIONS = ['sync-ldap-users', 'preview-sync', 'get-available-ldap-users', 'test-connection'];
+const LONG_ACTIONS = ['sync-ldap-users', 'approve-held-run', 'preview-sync', 'get-available-ldap-users', 'test-connection'];
 
 /**
  * A request that did not succeed. `kind` is `refused` (the module answered, `messages` say why and `data` is what it

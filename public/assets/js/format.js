@@ -54,11 +54,16 @@ export function fieldName(field) {
   return tOr(`field.${field}`, field || '');
 }
 
-/** A field's value; a photo is known by its hash only, which tells a reader nothing. */
+/** Values that are told by a word: nobody is shown a secret or a photo's hash. */
+const WORDS = {
+  photo: () => t('value.photo'), secret: () => t('value.secret'), account: (value) => tOr(`account.${value}`, value),
+};
+
+/** A field's value; of a photo and a SIP secret only that there is one. */
 export function fieldValue(field, value) {
   const empty = value === null || value === undefined || value === '';
   if (empty) return h('span', { class: 'ls-empty-value' }, t('value.empty'));
-  if (field === 'photo') return h('span', {}, t('value.photo'));
+  if (Object.hasOwn(WORDS, field)) return h('span', {}, WORDS[field](value));
   return val(value);
 }
 
@@ -78,8 +83,13 @@ export function changeLine(change) {
       srOnly(t('change.from')), fieldValue(change.field, change.old),
       h('span', { 'aria-hidden': 'true', class: 'ls-arrow' }, ' → '), srOnly(t('change.to')),
       fieldValue(change.field, change.new)),
-    change.why && h('span', { class: 'ls-why' }, ' ', val(change.why)),
+    change.why && h('span', { class: 'ls-why' }, ' ', val(whyText(change.why))),
     missed && h('div', { class: 'ls-reason' }, val(outcomeText(change.outcome))));
+}
+
+/** Why a value changed: in the page's words where it has them, else as the module said it. */
+export function whyText(why) {
+  return tOr(`why.${why}`, why || '');
 }
 
 /** Whether `outcome` tells that a change was not made; a change of a preview has none. */
@@ -90,6 +100,18 @@ export function notDone(outcome) {
 /** The words of an outcome: the page's own where it has them, else the sentence the module gave. */
 export function outcomeText(outcome) {
   return tOr(`outcome.${outcome}`, outcome);
+}
+
+/** Both sides' values, one under the other, so that the difference is seen at a glance. */
+export function bothValues(field, directoryValue, pbxValue) {
+  return h('dl', { class: 'ls-both' }, [['directory', directoryValue], ['pbx', pbxValue]].map(([side, value]) => (
+    h('div', {}, h('dt', {}, sideName(side)), h('dd', {}, fieldValue(field, value))))));
+}
+
+/** Where a linked person stands in the directory. */
+export function personState(state) {
+  const kinds = { active: 'good', disabled: 'quiet', expired: 'quiet', absent: 'warn', moved: 'warn' };
+  return badge(kinds[state] || 'quiet', tOr(`personState.${state}`, state || '–'));
 }
 
 /** A person's name with number, mobile and e-mail beneath it. */
@@ -107,7 +129,7 @@ export function badge(kind, text) {
 }
 
 /** The kinds of people a run counts, in the order of its sentence. */
-const RUN_COUNTS = ['create', 'adopt', 'update', 'writeBack', 'conflict', 'departed'];
+const RUN_COUNTS = ['create', 'adopt', 'update', 'writeBack', 'conflict', 'departed', 'stopped', 'started', 'deleted'];
 
 /** What a run did, in the page's language: from its counts, or where they are missing the module's own sentence. */
 export function runSummary(run) {

@@ -7,6 +7,7 @@ import { errorMessage, loading } from './messages.js';
 import { StatusWatch } from './status.js';
 import { showConflicts } from './views/conflicts.js';
 import { showOverview } from './views/overview.js';
+import { showPerson } from './views/person.js';
 import { showRun, showRuns } from './views/runs.js';
 import { showServer, showNewServer } from './views/server.js';
 
@@ -14,7 +15,8 @@ import { showServer, showNewServer } from './views/server.js';
 const ROUTES = [
   [/^$/, showOverview, 'overview'],
   [/^servers\/new$/, showNewServer, 'overview'],
-  [/^servers\/([^/]+)\/(sync|preview|found|test|settings)$/, showServer, 'overview'],
+  [/^servers\/([^/]+)\/(sync|preview|found|leavers|test|settings)$/, showServer, 'overview'],
+  [/^people\/(\d+)$/, showPerson, 'overview'],
   [/^conflicts$/, showConflicts, 'conflicts'],
   [/^runs$/, showRuns, 'runs'],
   [/^runs\/([^/]+)$/, showRun, 'runs'],

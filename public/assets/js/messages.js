@@ -43,33 +43,37 @@ export function loading(text = t('loading')) {
 }
 
 /**
- * Asks before something that cannot be taken back. `work` runs when the reader agrees; the question stays open, with
- * the error, when it fails. Answers whether it was done.
+ * Asks before something is done. `work` runs when the reader agrees; the question stays open, with the error, when it
+ * fails. `kind` colours the button (Semantic: negative, primary), `keep` is the word for leaving things as they are,
+ * `content` stands below the text; a field of it with `autofocus` is where the reader begins. Answers whether it was done.
  */
-export function confirmAndDo({ title, text, button, work }) {
+export function confirmAndDo({ title, text, button, work, content = null, kind = 'negative', keep = t('button.keep') }) {
   return new Promise((resolve) => {
     const titleId = uniqueId('dialog');
     const problem = h('div', {});
-    const yes = h('button', { class: 'ui negative button', type: 'button' }, button);
-    const no = h('button', { class: 'ui button', type: 'button', autofocus: true }, t('button.keep'));
+    const yes = h('button', { class: `ui ${kind} button`, type: 'submit' }, button);
+    const no = h('button', { class: 'ui button', type: 'button', autofocus: true }, keep);
+    const form = h('form', { class: 'ui form', novalidate: true }, content, problem, h('div', { class: 'ls-actions' }, yes, no));
     const dialog = h('dialog', { class: 'ls-dialog', 'aria-labelledby': titleId },
-      h('h2', { class: 'ui header', id: titleId }, title), h('p', {}, text), problem,
-      h('div', { class: 'ls-actions' }, yes, no));
+      h('h2', { class: 'ui header', id: titleId }, title), h('p', {}, text), form);
     let done = false;
     dialog.addEventListener('close', () => {
       dialog.remove();
       resolve(done);
     });
     no.addEventListener('click', () => dialog.close());
-    yes.addEventListener('click', () => withBusy(yes, async () => {
-      try {
-        await work();
-        done = true;
-        dialog.close();
-      } catch (error) {
-        problem.replaceChildren(errorMessage(error));
-      }
-    }));
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      withBusy(yes, async () => {
+        try {
+          await work();
+          done = true;
+          dialog.close();
+        } catch (error) {
+          problem.replaceChildren(errorMessage(error));
+        }
+      });
+    });
     document.getElementById('module-ldap-sync').append(dialog);
     dialog.showModal();
   });

@@ -76,6 +76,11 @@ export function isRunning(server) {
   return Boolean(server && server.lastRun && server.lastRun.state === 'running');
 }
 
+/** Whether a run of this server was asked for and has not begun. */
+export function isQueued(server) {
+  return Boolean(server && server.lastRun && server.lastRun.state === 'queued');
+}
+
 /** What to call a server in a sentence. */
 export function serverTitle(server) {
   return server.server || `#${server.id}`;

@@ -11,9 +11,11 @@ const PATIENCE = 10;
  * run: `runId`, `summary`) or `failed` (with `error`).
  */
 export class SyncJob {
-  constructor(serverId, status) {
+  /** `heldRunId` names the held run that is approved; without it everything is synchronised. */
+  constructor(serverId, status, heldRunId = null) {
     this.serverId = serverId;
     this.status = status;
+    this.heldRunId = heldRunId;
     this.state = 'running';
     this.listeners = new Set();
     this.finished = this.run();
@@ -31,7 +33,8 @@ export class SyncJob {
     this.status.expectingRun += 1;
     this.status.refresh();
     try {
-      const answer = await call('sync-ldap-users', { id: this.serverId });
+      const answer = await (this.heldRunId === null
+        ? call('sync-ldap-users', { id: this.serverId }) : call('approve-held-run', { runId: this.heldRunId }));
       this.become('done', { rows: answer.data || [], summary: answer.info[0] || '', notes: answer.info.slice(1) });
     } catch (error) {
       if (error.kind === 'unreachable') await this.followHistory(before, error);

@@ -135,10 +135,12 @@ impl Journal {
         self.write(|tx| Ok(tx.execute(sql, params![id, fingerprint])? > 0))
     }
 
-    /// Notes that a complete run, begun at `time`, has compared everybody. A server deleted meanwhile is no error.
-    pub fn note_compared(&mut self, id: i64, time: i64) -> Result<(), JournalError> {
+    /// Notes that a complete run, begun at `time`, has compared everybody, and how many record ids the PBX had given at
+    /// its end. A server deleted meanwhile is no error.
+    pub fn note_compared(&mut self, id: i64, time: i64, ids_given: i64) -> Result<(), JournalError> {
+        let sql = "UPDATE servers SET compared = ?2, ids_given = ?3 WHERE id = ?1";
         self.write(|tx| {
-            tx.execute("UPDATE servers SET compared = ?2 WHERE id = ?1", params![id, time])?;
+            tx.execute(sql, params![id, time, ids_given])?;
             Ok(())
         })
     }
@@ -146,6 +148,12 @@ impl Journal {
     /// When a complete run last compared everybody, Unix time in milliseconds; 0 is never, or no such server.
     pub fn compared(&self, id: i64) -> Result<i64, JournalError> {
         let query = "SELECT compared FROM servers WHERE id = ?1";
+        self.read(|tx| Ok(tx.query_row(query, [id], |row| row.get(0)).optional()?.unwrap_or_default()))
+    }
+
+    /// How many record ids the PBX had given at the end of that run; 0 is not known.
+    pub fn ids_given(&self, id: i64) -> Result<i64, JournalError> {
+        let query = "SELECT ids_given FROM servers WHERE id = ?1";
         self.read(|tx| Ok(tx.query_row(query, [id], |row| row.get(0)).optional()?.unwrap_or_default()))
     }
 

@@ -91,8 +91,19 @@ fn find_updated(
     for reference in references(connection, schema, &numbers)?.into_values().flatten() {
         add(reference.table, reference.row);
     }
+    if task.fields.contains(&Field::Mobile) {
+        for (table, row) in [(Table::ExternalPhones, task.rows.phone), (Table::Extensions, task.rows.mobile)] {
+            if row != 0 && !exists(connection, table, row)? {
+                events.push(events::deleted(schema, table, row));
+            }
+        }
+    }
     let notes = notes(&task.fields, &current, &task.new);
     Ok(Some(Applied { user_id: person.user_id, events, replaced: Vec::new(), notes }))
+}
+
+fn exists(connection: &Connection, table: Table, row: i64) -> rusqlite::Result<bool> {
+    connection.prepare_cached(&format!("SELECT 1 FROM {} WHERE id = ?1", table.name()))?.exists([row])
 }
 
 /// Whether the update can have been written. A transaction is whole: while every value it changes is the old one, it was

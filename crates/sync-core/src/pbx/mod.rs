@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::person::{Employee, Field, Note, Values};
+use crate::person::{Employee, EmployeeRows, Field, Note, Values};
 use crate::statements::Statements;
 use crate::vault::Vault;
 
@@ -112,6 +112,11 @@ impl Pbx {
         snapshot::read(&transaction, &schema, &self.places.media, &self.vault).map_err(explain)
     }
 
+    /// See [`PbxSnapshot::ids_given`].
+    pub fn ids_given(&self) -> Result<i64, PbxError> {
+        snapshot::ids_given(&self.connection).map_err(|error| error::explain(&self.database, "reading", error))
+    }
+
     /// The photo of an employee, whose MD5 must be `md5`; a sentence says why it cannot be had.
     pub fn photo(&self, user_id: i64, md5: &str) -> Result<Vec<u8>, String> {
         let avatar = self
@@ -208,6 +213,8 @@ pub struct PbxSnapshot {
     /// For each number or mobile that queues, IVR menus, routes, work-time rules or *other people's* forwardings point
     /// at: what points at it, in words (`queue Sales office`, `forwarding of 202`).
     pub uses: BTreeMap<String, Vec<String>>,
+    /// How many record ids the tables of employees have ever given: it only grows, so a smaller one is an older copy.
+    pub ids_given: i64,
     /// Sentences for the report: people with two general numbers, numbers that stand twice, photos that cannot be read.
     pub warnings: Vec<String>,
 }
@@ -299,6 +306,9 @@ pub struct UpdateTask {
     /// The SIP secret wanted, where it changes; never stored in an intent.
     #[serde(skip)]
     pub secret: SecretString,
+    /// The employee's rows as they were: those that go have to be announced also when the program ends right after COMMIT.
+    #[serde(default)]
+    pub rows: EmployeeRows,
 }
 
 /// A SIP account that is switched off or on again.

@@ -37,8 +37,19 @@ pub(super) fn read(
         language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
         outgoing: outgoing(connection, schema)?,
         uses: uses(connection, schema, &extensions)?,
+        ids_given: ids_given(connection)?,
         warnings,
     })
+}
+
+/// SQLite keeps the largest id ever given of each table with AUTOINCREMENT, as all of MikoPBX's are.
+pub(super) fn ids_given(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT coalesce(sum(seq), 0) FROM sqlite_sequence WHERE name IN ('m_Users', 'm_Extensions', 'm_Sip')";
+    match connection.query_row(sql, [], |row| row.get(0)) {
+        // A copy made by other means may have no such table.
+        Err(rusqlite::Error::SqliteFailure(..)) => Ok(0),
+        found => found,
+    }
 }
 
 fn holders(extensions: &[Extension], warnings: &mut Vec<String>) -> BTreeMap<String, Holder> {
@@ -95,6 +106,7 @@ fn employees(
     warnings: &mut Vec<String>,
 ) -> rusqlite::Result<Vec<Employee>> {
     let peers = peers(connection, vault)?;
+    let phones = phones(connection)?;
     let general = general_rows(extensions);
     let mut statement = connection.prepare_cached("SELECT id, username, email, avatar FROM m_Users ORDER BY id")?;
     let mut rows = statement.query([])?;
@@ -111,6 +123,7 @@ fn employees(
         if let Some(&external) = general.external.first() {
             employee.values[Field::Mobile].clone_from(&extensions[external].number);
             employee.rows.mobile = extensions[external].id;
+            employee.rows.phone = phones.get(&extensions[external].number).copied().unwrap_or_default();
         }
         if let Some(peer) = peers.get(&extensions[sip].number) {
             employee.sip_uniqid.clone_from(&peer.uniqid);
@@ -135,6 +148,12 @@ fn employees(
         employees.push(employee);
     }
     Ok(employees)
+}
+
+/// The record of each mobile; the one with the smallest id where there are several.
+fn phones(connection: &Connection) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let mut statement = connection.prepare_cached("SELECT extension, id FROM m_ExternalPhones ORDER BY id DESC")?;
+    statement.query_map([], |row| Ok((text(row, 0)?, row.get(1)?)))?.collect()
 }
 
 struct Peer {

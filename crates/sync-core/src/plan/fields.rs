@@ -184,7 +184,9 @@ fn is_restored(plan: &PersonPlan, field: Field, inputs: Inputs<'_>) -> bool {
     let key = (plan.person.key.clone(), field);
     let replaced = inputs.times.replaced.get(&key).into_iter().flatten();
     let reported = inputs.times.reported.get(&(link.user_id, field)).is_some_and(|at| *at >= inputs.times.compared);
-    !reported && replaced.into_iter().any(|old| same(field, old, &plan.before[field], &inputs.phones))
+    // That a value is gone again is an edit like any other, unless it is known that the database is an older copy.
+    let telling = |old: &&String| !old.is_empty() || inputs.times.went_back;
+    !reported && replaced.filter(telling).any(|old| same(field, old, &plan.before[field], &inputs.phones))
 }
 
 fn newer_side(plan: &PersonPlan, field: Field, now: Sides<'_>, inputs: Inputs<'_>) -> Option<Side> {

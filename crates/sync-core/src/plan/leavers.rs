@@ -85,6 +85,8 @@ pub struct AccountPlan {
     pub step: AccountStep,
     /// Why: a plain sentence.
     pub why: String,
+    /// The link of another entry whose place this one takes.
+    pub instead_of: Option<i64>,
 }
 
 /// Linked people who are disabled, expired, or, where the whole directory was read, not there.
@@ -94,7 +96,8 @@ pub(super) fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<
         .filter_map(|plan| Some((plan.link.clone()?, plan.person.account.into())))
         .map(|(link, state)| Departure { link, state, elsewhere: String::new(), held: false })
         .collect();
-    let replaced: BTreeSet<i64> = plans.iter().filter_map(|plan| plan.instead_of).collect();
+    let replaced: BTreeSet<i64> =
+        plans.iter().filter_map(|plan| plan.instead_of.as_ref()).map(|link| link.id).collect();
     // An answer of nobody at all is never taken for everybody having left.
     if inputs.directory.coverage == Coverage::Full && !inputs.directory.entries.is_empty() {
         let links = absent.iter().map(|&at| &inputs.links[at]).filter(|link| !replaced.contains(&link.id));
@@ -125,17 +128,34 @@ pub(super) fn accounts(plans: &[PersonPlan], departures: &[Departure], inputs: I
         let link = departure.link_after(inputs.now);
         let Some(employee) = of(&link) else { continue };
         if let Some(step) = due(&link, employee, inputs) {
-            let why = format!("{}, seen on {} days since", departure.reason(), link.days_gone);
-            accounts.push(AccountPlan { link, employee: employee.clone(), step, why });
+            let why = match link.days_gone {
+                0 => departure.reason(),
+                days => format!("{}, seen on {days} days since", departure.reason()),
+            };
+            accounts.push(AccountPlan { link, employee: employee.clone(), step, why, instead_of: None });
         }
     }
-    let returned = plans.iter().filter(|plan| matches!(plan.action, Action::Keep));
-    for link in returned.filter_map(|plan| plan.link.as_ref()).filter(|link| link.stopped) {
-        let Some(employee) = of(link).filter(|employee| employee.sip_disabled) else { continue };
-        let (link, why) = (link.clone(), "the person is in use in the directory again".to_owned());
-        accounts.push(AccountPlan { link, employee: employee.clone(), step: AccountStep::Start, why });
+    for (link, instead_of) in plans.iter().filter_map(returned).filter(|(link, _)| link.stopped) {
+        let Some(employee) = of(&link).filter(|employee| employee.sip_disabled) else { continue };
+        let (employee, why) = (employee.clone(), "the person is in use in the directory again".to_owned());
+        accounts.push(AccountPlan { link, employee, step: AccountStep::Start, why, instead_of });
     }
     accounts
+}
+
+/// The link of somebody in use, and the link of another entry that it takes the place of.
+fn returned(plan: &PersonPlan) -> Option<(Link, Option<i64>)> {
+    match (plan.action, &plan.link, &plan.instead_of) {
+        (Action::Keep, Some(link), _) => Some((link.clone(), None)),
+        (Action::Adopt(_), _, Some(other)) => {
+            let (key, dn) = (plan.person.key.clone(), plan.person.dn.clone());
+            let bare = Link { key, dn, server_id: other.server_id, since: other.since, ..Link::default() };
+            let (user_id, sip_uniqid) = (other.user_id, plan.sip_uniqid.clone());
+            let (stopped, created_by_sync) = (other.stopped, other.created_by_sync);
+            Some((Link { user_id, sip_uniqid, stopped, created_by_sync, ..bare }, Some(other.id)))
+        }
+        _ => None,
+    }
 }
 
 fn due(link: &Link, employee: &Employee, inputs: Inputs<'_>) -> Option<AccountStep> {

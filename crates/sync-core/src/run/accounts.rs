@@ -25,8 +25,8 @@ impl Settled {
     pub(super) fn complete(&self, links: &mut Vec<Link>) {
         for (link, step) in &self.done {
             match step {
-                AccountStep::Delete => links.retain(|other| other.id != link.id),
-                _ => links.iter_mut().filter(|other| other.id == link.id).for_each(|other| {
+                AccountStep::Delete => links.retain(|other| other.key != link.key),
+                _ => links.iter_mut().filter(|other| other.key == link.key).for_each(|other| {
                     other.stopped = link.stopped;
                     other.written = link.written;
                 }),
@@ -96,7 +96,7 @@ impl Run<'_, '_> {
             person: account.employee.values[crate::person::Field::Name].clone(),
             fingerprint: self.job.policy.fingerprint.clone(),
             base: (link.directory.clone(), link.pbx.clone(), link.based.clone()),
-            unlinks: (account.step == AccountStep::Delete).then_some(link.id),
+            unlinks: (account.step == AccountStep::Delete).then_some(link.id).or(account.instead_of),
             link,
         }
     }

@@ -177,7 +177,7 @@ impl Run<'_, '_> {
             person: person.name(),
             fingerprint: self.job.policy.fingerprint.clone(),
             base: base.unwrap_or_default(),
-            unlinks: person.instead_of,
+            unlinks: person.instead_of.as_ref().map(|link| link.id),
         }
     }
 

@@ -39,7 +39,8 @@ pub(super) fn departed_links(plan: &Plan, now: i64) -> Vec<Link> {
 
 /// The link of another entry whose place this person has taken.
 pub(super) fn link_replaced((person, outcome): (&PersonPlan, &PersonOutcome)) -> Option<i64> {
-    person.instead_of.filter(|_| matches!(person.action, Action::Adopt(_)) && outcome.user_id.is_some())
+    let replaced = person.instead_of.as_ref().map(|link| link.id);
+    replaced.filter(|_| matches!(person.action, Action::Adopt(_)) && outcome.user_id.is_some())
 }
 
 /// The link of somebody in use for whom nothing was compared, because a human has to decide first or has left them out.
@@ -59,7 +60,9 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
         server_id: policy.server_id,
         key: person.person.key.clone(),
         since: now,
-        created_by_sync: person.action == Action::Create,
+        created_by_sync: person.action == Action::Create
+            || person.instead_of.as_ref().is_some_and(|link| link.created_by_sync),
+        stopped: person.instead_of.as_ref().is_some_and(|link| link.stopped),
         ..Link::default()
     });
     link.user_id = user_id;

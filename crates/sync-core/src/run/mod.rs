@@ -241,7 +241,8 @@ impl Run<'_, '_> {
         self.session.journal.replace_conflicts(server_id, &seen, now, complete.is_some())?;
         self.session.journal.delete_decisions(&decided::done(plan, outcomes, decisions))?;
         if let Some(began) = complete {
-            self.session.journal.note_compared(server_id, began)?;
+            let ids_given = self.session.pbx.ids_given()?;
+            self.session.journal.note_compared(server_id, began, ids_given)?;
         }
         Ok(())
     }

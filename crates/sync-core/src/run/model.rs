@@ -195,9 +195,7 @@ impl World {
                     let last = of_entry.map(|(_, time)| *time).max().unwrap_or(time);
                     times.directory.insert((DirectoryKey(key.clone()), *field), DirectoryTime::Entry(last));
                 }
-                (_, Side::Pbx) => {
-                    drop(users.get(key.as_str()).map(|user| times.reported.insert((*user, *field), time)))
-                }
+                (_, Side::Pbx) => times.reported.extend(users.get(key.as_str()).map(|user| ((*user, *field), time))),
             }
         }
         times
@@ -267,7 +265,7 @@ impl World {
     fn hire(&mut self, values: Values) {
         let user_id = self.next_user;
         self.next_user += 1;
-        let rows = EmployeeRows { number: user_id, mobile: user_id + 1000, sip: user_id };
+        let rows = EmployeeRows { number: user_id, mobile: user_id + 1000, sip: user_id, phone: user_id };
         let sip_uniqid = format!("SIP-{user_id}");
         self.pbx.insert(user_id, Employee { user_id, sip_uniqid, values, rows, sip_disabled: false });
     }

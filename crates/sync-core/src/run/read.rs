@@ -102,7 +102,9 @@ fn plan(
     let linked_elsewhere: BTreeSet<i64> = elsewhere.keys().copied().collect();
     let active_elsewhere = elsewhere.iter().filter(|(_, active)| **active).map(|(user, _)| *user).collect();
     let numbers_used = session.journal.numbers_used()?;
-    let mut times = Times { compared: session.journal.compared(policy.server_id)?, ..Times::default() };
+    let went_back = pbx.ids_given < session.journal.ids_given(policy.server_id)?;
+    let compared = session.journal.compared(policy.server_id)?;
+    let mut times = Times { compared, went_back, ..Times::default() };
     let now = session.host.now();
     let phones = policy.phones(&pbx.language);
     let made = |times: &Times| {

@@ -64,8 +64,11 @@ mod tests {
 
     #[track_caller]
     fn check(model: &str, record: &str, fields: &str, expected: &[(i64, Field)]) {
-        let employee =
-            Employee { user_id: 7, rows: EmployeeRows { number: 70, mobile: 71, sip: 72 }, ..Employee::default() };
+        let employee = Employee {
+            user_id: 7,
+            rows: EmployeeRows { number: 70, mobile: 71, sip: 72, phone: 73 },
+            ..Employee::default()
+        };
         let event = format!(
             r#"{{"model":"MikoPBX\\Common\\Models\\{model}","recordId":{record},"action":"afterSave","changedFields":{fields}}}"#
         );

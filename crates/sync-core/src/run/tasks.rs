@@ -123,6 +123,7 @@ fn update_task(person: &PersonPlan, forward: bool, vault: &Vault, random: &mut d
         external_uniqid: unique_id("EXTERNAL", random),
         forward_to_mobile: forward,
         secret: vault.open(&person.after[Field::Secret]).unwrap_or_default(),
+        rows: person.rows,
     })
 }
 
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
     use crate::directory::Coverage;
     use crate::normalise::Person;
-    use crate::person::Values;
+    use crate::person::{EmployeeRows, Values};
     use crate::phone::PhoneRules;
     use crate::plan::Why;
 
@@ -177,6 +178,7 @@ mod tests {
                 user_id: Some(1),
                 sip_uniqid: String::new(),
                 sip_disabled: false,
+                rows: EmployeeRows::default(),
                 instead_of: None,
                 before: Values::default(),
                 after: Values::default(),

@@ -360,6 +360,7 @@ pub(crate) fn update(fixture: &Fixture, user_id: i64, pairs: &[(Field, &str)]) -
         external_uniqid: format!("EXTERNAL-FEDC0{user_id}"),
         forward_to_mobile: true,
         secret: SecretString::default(),
+        rows: employee.rows,
     }
 }
 

@@ -5,12 +5,14 @@ import { fill, h, uniqueId, val, withBusy } from '../dom.js';
 import { badge, duration, moment, relative, runSummary } from '../format.js';
 import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, message } from '../messages.js';
-import { isRunning, serverTitle } from '../status.js';
+import { isQueued, isRunning, serverTitle } from '../status.js';
 import { SyncJob } from '../sync-job.js';
+import { heldBanner } from './held.js';
 
 const SECTIONS = [
   ['preview', 'preview-sync'],
   ['found', 'get-available-ldap-users'],
+  ['leavers', 'get-disabled-ldap-users'],
   ['test', 'test-connection'],
   ['settings', 'get-server'],
 ];
@@ -21,21 +23,21 @@ export function serverCard(app, id, section) {
   const provider = h('span', { class: 'ls-card-provider' });
   const facts = h('dl', { class: 'ls-facts' });
   const problem = h('div', {});
-  const held = h('div', {});
+  const held = heldBanner(app, id);
   const damaged = h('div', {});
   const progress = runProgress(app);
   const autosync = autosyncSwitch(app, id, problem);
   const actions = cardActions(app, id, section);
   const element = h('section', { class: 'ui segment ls-card' },
     h('div', { class: 'ls-card-head' }, h('div', {}, title, provider), autosync.element),
-    damaged, facts, progress.element, held, problem, actions.element);
+    damaged, facts, progress.element, held.element, problem, actions.element);
 
   function update(server) {
     fill(title, val(serverTitle(server)));
     provider.textContent = tOr(`type.${server.provider}`, server.provider || '');
     fill(facts, cardFacts(server));
     fill(damaged, server.error && message('negative', t('server.damagedTitle'), [server.error, t('server.damagedText')]));
-    fill(held, server.heldRun && message('warning', t('held.title'), [server.heldRun.reason || t('held.text')]));
+    held.update(server);
     autosync.update(server);
     progress.update(server);
     actions.update(server);
@@ -52,7 +54,7 @@ function cardFacts(server) {
     : [h('div', { class: 'ls-fact-main' }, t('run.never')), h('div', { class: 'ls-fact-more' }, t('run.neverNext'))];
   const next = server.nextRun
     ? [h('div', { class: 'ls-fact-main' }, server.nextRun <= Date.now() ? t('time.due') : relative(server.nextRun)),
-      h('div', { class: 'ls-fact-more' }, moment(server.nextRun))]
+      h('div', { class: 'ls-fact-more' }, server.waitsForFirstRun ? t('run.noNextManual') : moment(server.nextRun))]
     : [h('div', { class: 'ls-fact-main' }, t('run.noNext')),
       h('div', { class: 'ls-fact-more' }, server.autosync ? t('run.noNextManual') : t('run.noNextOff'))];
   return [
@@ -68,7 +70,7 @@ function fact(label, ...content) {
 
 /** The state of a run as a coloured word. */
 export function stateBadge(state) {
-  const kinds = { running: 'info', done: 'good', ok: 'good', failed: 'bad', cancelled: 'quiet', held: 'warn', partial: 'warn' };
+  const kinds = { running: 'info', queued: 'info', done: 'good', ok: 'good', failed: 'bad', cancelled: 'quiet', held: 'warn', partial: 'warn' };
   return badge(kinds[state] || 'quiet', tOr(`state.${state}`, state || ''));
 }
 
@@ -126,9 +128,18 @@ function cardActions(app, id, section) {
 
 /** Starts a synchronisation unless one of this server is under way here, and shows its view. */
 export function startSync(app, id) {
+  startJob(app, id, null);
+}
+
+/** Makes the run `heldRunId` that the limits held, and shows its view. */
+export function startApproval(app, id, heldRunId) {
+  startJob(app, id, heldRunId);
+}
+
+function startJob(app, id, heldRunId) {
   const job = app.jobs.get(String(id));
   const running = (job && job.state === 'running') || isRunning(app.status.server(id));
-  if (!running) app.jobs.set(String(id), new SyncJob(id, app.status));
+  if (!running) app.jobs.set(String(id), new SyncJob(id, app.status, heldRunId));
   const path = `servers/${encodeURIComponent(id)}/sync`;
   if (window.location.hash === `#/${path}`) app.showRoute(true);
   else app.go(path);
@@ -159,9 +170,9 @@ function runProgress(app) {
   }));
 
   function update(server) {
-    const running = isRunning(server);
-    element.hidden = !running;
-    if (!running) return;
+    element.hidden = !isRunning(server) && !isQueued(server);
+    if (element.hidden) return;
+    bar.hidden = isQueued(server);
     if (runId !== server.lastRun.runId) cancel.hidden = false;
     runId = server.lastRun.runId;
     const counts = server.lastRun.counts || {};
@@ -180,6 +191,7 @@ function runProgress(app) {
 }
 
 function progressText(counts, run) {
+  if (run.state === 'queued') return t('run.queued');
   if (counts.total > 0) return t('run.progress', { done: counts.done || 0, total: counts.total });
   return t('run.reading', { time: duration(Math.max(0, Date.now() - run.startedAt)) });
 }

@@ -2,8 +2,8 @@
 
 import { call } from '../api.js';
 import { fill, h, uniqueId, val } from '../dom.js';
-import { badge, day } from '../format.js';
-import { currentLanguage, t, tOr } from '../i18n.js';
+import { day, personState } from '../format.js';
+import { currentLanguage, t } from '../i18n.js';
 import { emptyState, errorMessage } from '../messages.js';
 import { serverTitle } from '../status.js';
 import { pager, plainTable, searchBox } from '../table.js';
@@ -14,7 +14,7 @@ const ADDRESS_KEYS = ['search', 'page', 'perPage', 'sort', 'id'];
 export function peopleSection(app, servers, signal) {
   const state = { search: '', page: 1, perPage: 25, sort: 'name', id: '', ...stateFromAddress() };
   const result = h('div', { class: 'ls-people', 'aria-busy': 'true' });
-  const table = plainTable({ caption: t('people.title'), columns: columns(servers), onSort: sortBy });
+  const table = plainTable({ caption: t('people.title'), columns: columns(app, servers), onSort: sortBy });
   const pages = pager((page, perPage) => change({ page, perPage }));
   const count = h('span', { class: 'ls-count' });
   let request = 0;
@@ -68,13 +68,13 @@ export function peopleSection(app, servers, signal) {
   return { element, reload: load };
 }
 
-function columns(servers) {
+function columns(app, servers) {
   const titles = new Map(servers.map((server) => [String(server.id), serverTitle(server)]));
   const text = (id, narrow) => ({
     id, label: t(`field.${id}`), sortable: true, narrow, cell: (person) => (person[id] ? val(person[id]) : '–'),
   });
   return [
-    { ...text('name'), cell: (person) => h('strong', { class: 'ls-name' }, val(person.name || '–')) },
+    { ...text('name'), cell: (person) => personLink(app, person) },
     text('number', true), text('mobile', true), { ...text('email'), wide: true },
     servers.length > 1 && {
       id: 'serverId', label: t('people.server'), cell: (person) => val(titles.get(String(person.serverId)) || '–'),
@@ -84,9 +84,11 @@ function columns(servers) {
   ].filter(Boolean);
 }
 
-function personState(state) {
-  const kinds = { active: 'good', disabled: 'quiet', expired: 'quiet', absent: 'warn' };
-  return badge(kinds[state] || 'quiet', tOr(`personState.${state}`, state || '–'));
+/** A person's name, leading to where the values came from. Who is gone (a negative id) has nothing to show there. */
+export function personLink(app, person) {
+  const name = h('strong', { class: 'ls-name' }, val(person.name || '–'));
+  if (!app.can('explain-person') || !(person.userId > 0)) return name;
+  return h('a', { class: 'ls-person-link', href: `#/people/${encodeURIComponent(person.userId)}`, title: t('person.open') }, name);
 }
 
 function serverFilter(servers, selected, onChange) {

@@ -2,16 +2,18 @@
 
 import { call } from '../api.js';
 import { fill, h, val, withBusy } from '../dom.js';
-import { badge, changeLine, fieldName, fieldValue, personCell, sideName } from '../format.js';
+import { badge, changeLine, fieldName, fieldValue, personCell, personState, sideName } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { dataTable } from '../table.js';
 import { startSync } from './card.js';
 import { noteLine } from './found.js';
+import { heldList } from './held.js';
 
 /** The actions in the order of the reader's interest, with the colour of their badge. */
 const ACTIONS = [
   ['conflict', 'warn'], ['create', 'good'], ['adopt', 'info'], ['update', 'info'], ['departed', 'warn'],
+  ['stop', 'warn'], ['start', 'info'], ['delete', 'bad'],
   ['left-out', 'quiet'], ['unchanged', 'quiet'],
 ];
 
@@ -36,7 +38,8 @@ export async function showPreview(app, panel, signal, server) {
 
 function planSummary(app, server, plan, reload) {
   const counts = plan.counts || {};
-  const changes = (counts.create || 0) + (counts.adopt || 0) + (counts.update || 0) + (counts.writeBack || 0);
+  const changes = ['create', 'adopt', 'update', 'writeBack', 'stopped', 'started', 'deleted']
+    .reduce((sum, kind) => sum + (counts[kind] || 0), 0);
   const again = h('button', { type: 'button', class: 'ui button' }, t('preview.again'));
   again.addEventListener('click', () => withBusy(again, reload));
   const sync = changes > 0 && app.can('sync-ldap-users')
@@ -48,7 +51,7 @@ function planSummary(app, server, plan, reload) {
 
 function planSentence(counts, changes) {
   if (changes === 0) return t(counts.conflict > 0 ? 'preview.onlyConflicts' : 'preview.inStep');
-  return ['create', 'adopt', 'update', 'writeBack', 'conflict', 'departed']
+  return ['create', 'adopt', 'update', 'writeBack', 'conflict', 'departed', 'stopped', 'started', 'deleted']
     .filter((name) => counts[name] > 0)
     .map((name) => t(`preview.count.${name}`, { count: counts[name] }))
     .join(' · ');
@@ -56,10 +59,10 @@ function planSentence(counts, changes) {
 
 function planWarnings(plan) {
   const partial = coverageReason(plan.coverage);
-  const held = (plan.held || []).map((entry) => entry.reason || t('held.line', entry));
   return [
     partial !== null && message('warning', t('preview.partial'), [partial || t('preview.partialText')]),
-    held.length > 0 && message('warning', t('held.title'), held),
+    (plan.held || []).length > 0 && h('div', { class: 'ui warning message' },
+      h('div', { class: 'header' }, t('preview.held')), heldList(plan.held)),
     (plan.warnings || []).length > 0 && message('warning', t('warnings.title'), plan.warnings),
   ];
 }
@@ -74,8 +77,9 @@ function coverageReason(coverage) {
 
 function planTable(plan) {
   const departed = (plan.departures || []).map((person) => ({ ...person, action: 'departed' }));
+  const accounts = (plan.accounts || []).map((account) => ({ ...account, action: account.step }));
   const order = ACTIONS.map(([action]) => action);
-  const rows = [...(plan.people || []), ...departed]
+  const rows = [...(plan.people || []), ...departed, ...accounts]
     .sort((a, b) => order.indexOf(a.action) - order.indexOf(b.action));
   if (rows.length === 0) return emptyState(t('preview.emptyTitle'), t('preview.emptyText'));
   return dataTable({
@@ -102,6 +106,7 @@ function planColumns() {
       id: 'name', label: t('preview.person'),
       cell: (row) => [
         personCell(row),
+        row.state && personState(row.state),
         row.matchedBy && h('div', { class: 'ls-muted' }, t('preview.matchedBy', { field: tOr(`match.${row.matchedBy}`, fieldName(row.matchedBy)) })),
       ],
     },
@@ -109,6 +114,7 @@ function planColumns() {
       id: 'what', label: t('preview.what'),
       cell: (row) => {
         const lines = [
+          row.held && h('div', { class: 'ls-reason' }, t('preview.departureHeld')),
           row.reason && !(row.conflicts || []).length && h('div', { class: 'ls-reason' }, val(row.reason)),
           (row.conflicts || []).map(conflictLine),
           (row.changes || []).map(changeLine),

@@ -2,7 +2,9 @@
 
 import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
-import { badge, duration, fieldName, fieldValue, moment, notDone, outcomeText, runSummary, sideName } from '../format.js';
+import {
+  badge, duration, fieldName, fieldValue, moment, notDone, outcomeText, runSummary, sideName, whyText,
+} from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { serverTitle } from '../status.js';
@@ -104,16 +106,17 @@ function changeTable(changes, count) {
       { id: 'field', label: t('runs.field'), cell: (change) => [fieldName(change.field), h('div', { class: 'ls-muted' }, sideName(change.side))] },
       { id: 'old', label: t('runs.old'), cell: (change) => fieldValue(change.field, change.old) },
       { id: 'new', label: t('runs.new'), cell: (change) => fieldValue(change.field, change.new) },
-      { id: 'why', label: t('runs.why'), cell: (change) => (change.why ? val(change.why) : '–') },
+      { id: 'why', label: t('runs.why'), cell: (change) => (change.why ? val(whyText(change.why)) : '–') },
       { id: 'outcome', label: t('runs.outcome'), cell: (change) => outcomeCell(change.outcome) },
     ],
     filters: [{ label: t('filter.all'), match: () => true },
       ...sides.map((side) => ({ label: sideName(side), match: (change) => change.side === side }))],
-    searchText: (change) => [change.person, fieldName(change.field), change.old, change.new, change.why].join(' '),
+    searchText: (change) => [change.person, fieldName(change.field), change.old, change.new, whyText(change.why)].join(' '),
   }));
 }
 
-function outcomeCell(outcome) {
+/** Whether a change was made, and if not, why. */
+export function outcomeCell(outcome) {
   if (!outcome) return '–';
   if (!notDone(outcome)) return badge('good', t('outcome.done'));
   return [badge('bad', t('outcome.notDone')), h('div', { class: 'ls-reason' }, val(outcomeText(outcome)))];

@@ -6,12 +6,13 @@ import { emptyState, errorMessage, loading } from '../messages.js';
 import { serverCard } from './card.js';
 import { showTest } from './connection.js';
 import { showFound } from './found.js';
+import { showLeavers } from './leavers.js';
 import { showPreview } from './preview.js';
 import { showSettings } from './settings.js';
 import { showSync } from './sync.js';
 
 const SECTIONS = {
-  sync: showSync, preview: showPreview, found: showFound, test: showTest, settings: showSettings,
+  sync: showSync, preview: showPreview, found: showFound, leavers: showLeavers, test: showTest, settings: showSettings,
 };
 
 /** Shows the server `id` with `section`. */

@@ -10,8 +10,22 @@ export const PORTS = { ldaps: 636, starttls: 389, none: 389 };
 
 export const ATTRIBUTES = [
   'userNameAttribute', 'userExtensionAttribute', 'userMobileAttribute', 'userEmailAttribute',
-  'userAvatarAttribute', 'userAccountControl', 'userPasswordAttribute',
+  'userAvatarAttribute', 'userAccountControl', 'userPasswordAttribute', 'userEmployeeNumberAttribute',
 ];
+
+/** The fields that have rules, with the attribute each is mapped to. */
+export const FIELDS = {
+  name: 'userNameAttribute', number: 'userExtensionAttribute', email: 'userEmailAttribute', mobile: 'userMobileAttribute',
+  photo: 'userAvatarAttribute', secret: 'userPasswordAttribute',
+};
+
+/** Which way a field's changes travel; a name always travels. */
+export const DIRECTIONS = ['two-way', 'directory', 'pbx', 'off'];
+
+/** What stands when both sides changed. */
+export const BOTH_CHANGED = ['newest', 'directory', 'pbx', 'ask'];
+
+const NUMBERS = ['serverPort', 'numberFrom', 'numberTo', 'syncInterval', 'stopLeaversAfter', 'deleteLeaversAfter', 'mostNewPeople'];
 
 const FILTERS = {
   ActiveDirectory: '(&(objectCategory=person)(objectClass=user))',
@@ -20,10 +34,15 @@ const FILTERS = {
   FreeIPA: '(objectClass=person)',
 };
 
+function forEachField(value) {
+  return Object.fromEntries(Object.keys(FIELDS).map((field) => [field, value]));
+}
+
 const BASE = {
   serverName: '', caCertificate: '', verifyCertificate: true, pinnedCertificate: '', allowPlain: false,
   administrativeLogin: '', administrativePassword: '', baseDN: '', organizationalUnit: '', updateAttributes: false,
   autosync: false, defaultRegion: '', numberFrom: '', numberTo: '', poolWhenTaken: false, forwardToMobile: true, syncInterval: 300,
+  fieldDirections: forEachField('two-way'), fieldConflicts: forEachField('newest'), stopLeaversAfter: '', deleteLeaversAfter: '', mostNewPeople: 100,
 };
 
 /** What a directory of this type usually wants. */
@@ -42,6 +61,7 @@ export function preset(type) {
       userAvatarAttribute: activeDirectory ? 'thumbnailPhoto' : 'jpegPhoto',
       userAccountControl: locks[type] || '',
       userPasswordAttribute: '',
+      userEmployeeNumberAttribute: activeDirectory ? 'employeeID' : 'employeeNumber',
     },
   };
 }
@@ -58,6 +78,7 @@ export function fromSettings(settings) {
   for (const key of [...Object.keys(values), 'id']) {
     if (key in settings && key !== 'attributes' && settings[key] !== null) values[key] = settings[key];
   }
+  for (const key of ['fieldDirections', 'fieldConflicts']) values[key] = { ...BASE[key], ...settings[key] };
   for (const key of ATTRIBUTES) values.attributes[key] = (settings.attributes || settings)[key] ?? '';
   for (const [key, standard] of Object.entries(BASE)) {
     if (typeof standard === 'boolean') values[key] = [true, 1, '1', 'true', 'on'].includes(values[key]);
@@ -87,7 +108,7 @@ export function changeSecurity(values, security) {
 /** The body of `config-save` and `test-connection`. An empty number is null; an empty password is left out. */
 export function toBody(values) {
   const body = structuredClone(values);
-  for (const key of ['serverPort', 'numberFrom', 'numberTo', 'syncInterval']) {
+  for (const key of NUMBERS) {
     const text = String(values[key]).trim();
     if (text === '') body[key] = null;
     else body[key] = Number.isNaN(Number(text)) ? text : Number(text);

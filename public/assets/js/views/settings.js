@@ -2,14 +2,17 @@
 
 import { call } from '../api.js';
 import { fill, h, uniqueId, withBusy } from '../dom.js';
-import { duration } from '../format.js';
+import { duration, fieldName } from '../format.js';
 import { t } from '../i18n.js';
 import { confirmAndDo, errorMessage, loading, message } from '../messages.js';
 import { serverTitle } from '../status.js';
 import { runTest } from './connection.js';
 import {
-  ATTRIBUTES, STORED_PASSWORD, TYPES, changeSecurity, changeType, draftKey, fromSettings, newServer, toBody,
+  ATTRIBUTES, BOTH_CHANGED, DIRECTIONS, FIELDS, STORED_PASSWORD, TYPES, changeSecurity, changeType, draftKey, fromSettings, newServer, toBody,
 } from './settings-draft.js';
+
+/** Attributes whose purpose their name does not tell. */
+const ATTRIBUTES_WITH_HINT = ['userAccountControl', 'userPasswordAttribute', 'userEmployeeNumberAttribute'];
 
 /** Shows the section for `server`, or the form of a new one when it is null. */
 export async function showSettings(app, panel, signal, server) {
@@ -57,6 +60,7 @@ class SettingsForm {
     const save = h('button', { type: 'submit', class: 'ui primary button' }, t('button.save'));
     const form = h('form', { class: 'ui form ls-form', novalidate: true, autocomplete: 'off' },
       this.draftNote, this.serverFields(), this.signInFields(), this.searchFields(), this.attributeFields(), this.behaviourFields(),
+      this.ruleFields(), this.leaverFields(),
       this.problem, this.testPlace,
       h('div', { class: 'ls-actions ls-form-actions' }, save, this.testButton(), this.discardButton(), this.unsaved));
     form.addEventListener('submit', (event) => {
@@ -102,9 +106,10 @@ class SettingsForm {
     const rows = [];
     for (let index = 0; index < ATTRIBUTES.length; index += 2) {
       rows.push(h('div', { class: 'two fields' }, ATTRIBUTES.slice(index, index + 2)
-        .map((name) => this.text(`attributes.${name}`, { hint: name === 'userPasswordAttribute' || name === 'userAccountControl' }))));
+        .map((name) => this.text(`attributes.${name}`, { hint: ATTRIBUTES_WITH_HINT.includes(name) }))));
     }
-    return fieldset('attributes', h('p', { class: 'ls-hint' }, t('form.attributesHint')), rows);
+    this.secretWarning = message('warning', t('form.secretWarning'), [t('form.secretWarningText')]);
+    return fieldset('attributes', h('p', { class: 'ls-hint' }, t('form.attributesHint')), rows, this.secretWarning);
   }
 
   behaviourFields() {
@@ -112,11 +117,36 @@ class SettingsForm {
       this.checkbox('updateAttributes', { hint: true }), this.checkbox('autosync', { hint: true }),
       this.checkbox('forwardToMobile', { hint: true }),
       h('div', { class: 'two fields' },
-        this.text('syncInterval', { type: 'number', min: 60, hint: true }),
+        this.text('syncInterval', { type: 'number', min: 30, hint: true }),
         this.text('defaultRegion', { hint: true, maxlength: 2 })),
       h('div', { class: 'two fields' },
         this.text('numberFrom', { type: 'number', min: 0, hint: true }), this.text('numberTo', { type: 'number', min: 0 })),
-      this.checkbox('poolWhenTaken', { hint: true }));
+      this.checkbox('poolWhenTaken', { hint: true }),
+      h('div', { class: 'two fields' }, this.text('mostNewPeople', { type: 'number', min: 1, hint: true })));
+  }
+
+  /** For each field: which way its changes travel, and what stands when both sides changed. */
+  ruleFields() {
+    const rules = Object.keys(FIELDS).map((field) => {
+      const directions = DIRECTIONS.filter((direction) => direction !== 'off' || field !== 'name');
+      return h('div', { class: 'ls-rule', role: 'group', 'aria-label': fieldName(field) },
+        h('div', { class: 'ls-rule-field' }, fieldName(field), h('div', { class: 'ls-muted ls-code', dataset: { mapped: field } })),
+        this.rule(`fieldDirections.${field}`, 'direction', directions),
+        this.rule(`fieldConflicts.${field}`, 'bothChanged', BOTH_CHANGED));
+    });
+    return fieldset('rules', h('p', { class: 'ls-hint' }, t('form.rulesHint')), this.rules = h('div', { class: 'ls-rules' }, rules),
+      h('details', { class: 'ls-details' }, h('summary', {}, t('form.newestExplained')), h('p', { class: 'ls-hint' }, t('form.newestText'))));
+  }
+
+  rule(name, kind, choices) {
+    return this.select(name, choices.map((choice) => [choice, t(`${kind}.${choice}`)]), null, t(`form.${kind}`));
+  }
+
+  leaverFields() {
+    return fieldset('leavers', h('p', { class: 'ls-hint' }, t('form.leaversHint')),
+      h('div', { class: 'two fields' },
+        this.text('stopLeaversAfter', { type: 'number', min: 0, max: 3650, hint: true, placeholder: t('form.never') }),
+        this.text('deleteLeaversAfter', { type: 'number', min: 0, max: 3650, hint: true, placeholder: t('form.never') })));
   }
 
   // Controls. Each is registered under its name in the body of config-save.
@@ -131,13 +161,13 @@ class SettingsForm {
     return this.field(name, h('textarea', { rows: 4, spellcheck: 'false', class: 'ls-code', ...attributes }), hint);
   }
 
-  select(name, choices, onChange) {
+  select(name, choices, onChange, label = t(`form.${name}`)) {
     const select = h('select', { class: 'ui fluid dropdown' }, choices.map(([value, text]) => h('option', { value }, text)));
-    return this.field(name, select, false, onChange);
+    return this.field(name, select, false, onChange, label);
   }
 
-  field(name, control, hint, onChange) {
-    const element = h('div', { class: 'field' }, h('label', { for: this.register(name, control, hint, onChange) }, t(`form.${name}`)), control);
+  field(name, control, hint, onChange, label = t(`form.${name}`)) {
+    const element = h('div', { class: 'field' }, h('label', { for: this.register(name, control, hint, onChange) }, label), control);
     this.finishField(name, element, hint);
     return element;
   }
@@ -153,6 +183,7 @@ class SettingsForm {
   register(name, control, hint, onChange) {
     const id = uniqueId('field');
     control.id = id;
+    control.dataset.field = name;
     const property = control.type === 'checkbox' ? 'checked' : 'value';
     control[property] = read(this.values, name);
     const changed = () => {
@@ -190,6 +221,8 @@ class SettingsForm {
     const plain = this.values.security === 'none';
     this.plainPart.hidden = !plain;
     this.tlsPart.hidden = plain;
+    this.secretWarning.hidden = !this.values.attributes.userPasswordAttribute;
+    this.refreshRules();
     const seconds = Number(this.values.syncInterval);
     this.controls.get('syncInterval').hint.textContent = seconds > 0
       ? t('form.syncInterval.every', { time: duration(seconds * 1000) }) : t('form.syncInterval.hint');
@@ -201,6 +234,15 @@ class SettingsForm {
     this.discard.hidden = !dirty;
     if (!dirty) this.draftNote.hidden = true;
     this.unsaved.textContent = dirty ? t('form.unsaved') : '';
+  }
+
+  /** What happens when both sides changed is asked only of values that travel both ways. */
+  refreshRules() {
+    for (const [field, attribute] of Object.entries(FIELDS)) {
+      const twoWay = this.values.fieldDirections[field] === 'two-way';
+      this.controls.get(`fieldConflicts.${field}`).element.classList.toggle('ls-invisible', !twoWay);
+      this.rules.querySelector(`[data-mapped="${field}"]`).textContent = this.values.attributes[attribute] || t('form.notMapped');
+    }
   }
 
   // Buttons.
@@ -347,11 +389,14 @@ function fieldset(name, ...children) {
   return h('fieldset', { class: 'ui segment ls-fieldset' }, h('legend', {}, t(`form.group.${name}`)), children);
 }
 
+/** A name may have a group in front: `attributes.userNameAttribute`. */
 function read(values, name) {
-  return name.startsWith('attributes.') ? values.attributes[name.slice('attributes.'.length)] : values[name];
+  const [group, key] = name.split('.');
+  return key === undefined ? values[group] : values[group][key];
 }
 
 function write(values, name, value) {
-  if (name.startsWith('attributes.')) values.attributes[name.slice('attributes.'.length)] = value;
-  else values[name] = value;
+  const [group, key] = name.split('.');
+  if (key === undefined) values[group] = value;
+  else values[group][key] = value;
 }

@@ -31,7 +31,7 @@ export function showSync(app, panel, signal, server) {
 }
 
 function endText(job) {
-  if (job.state === 'failed') return t('sync.failed');
+  if (job.state === 'failed') return t(job.heldRunId === null ? 'sync.failed' : 'held.notApproved');
   return `${t('sync.done')} ${job.summary}`;
 }
 
@@ -40,7 +40,8 @@ function showJob(app, panel, job) {
   if (job.state === 'running') {
     fill(panel, loading(t('sync.running')), h('p', { class: 'ls-hint' }, t('sync.runningHint')));
   } else if (job.state === 'failed') {
-    fill(panel, errorMessage(job.error, { title: t('sync.failed'), retry: again }));
+    fill(panel, job.heldRunId === null ? errorMessage(job.error, { title: t('sync.failed'), retry: again })
+      : errorMessage(job.error, { title: t('held.notApproved') }));
   } else if (job.state === 'recorded') {
     fill(panel, message('info', t('sync.recorded'), [job.summary].filter(Boolean)),
       app.can('get-run') && h('a', { class: 'ui button', href: `#/runs/${encodeURIComponent(job.runId)}` }, t('runs.details')));
