@@ -11,7 +11,8 @@ use super::world::World;
 /// The host program serving the page; it ends with this value.
 pub(crate) struct Site {
     child: Child,
-    address: String,
+    /// Where it is served: `http://host:port`.
+    pub(crate) address: String,
 }
 
 impl Drop for Site {
