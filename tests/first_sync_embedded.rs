@@ -20,7 +20,8 @@ fn awkward_people_become_employees() {
     let world = World::new();
     let people = awkward_people(world.pbx());
     let tree = format!("{TREE}{}", ldif(&only_people(&people), Kind::OpenLdap, PEOPLE));
-    let access = Access { service_dn: SERVICE.to_owned(), writable: vec!["telephoneNumber".to_owned()] };
+    let writable = ["telephoneNumber", "jpegPhoto"].map(str::to_owned).to_vec();
+    let access = Access { service_dn: SERVICE.to_owned(), writable };
     let embedded = EmbeddedDirectory::start(&tree, 0, &access).expect("an embedded directory");
     tell(&world, &reached_at(embedded.port()), &people, "none");
 }

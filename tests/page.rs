@@ -2,68 +2,15 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use serde_json::{Value, json};
 use support::browser::Browser;
-use support::build::built;
 use support::directory::Kind;
+use support::have;
 use support::host::Plugin;
 use support::people::{self, Someone};
 use support::servers::slapd;
+use support::site::{Site, check};
 use support::world::{World, assert_pbx_unchanged, sync};
-use support::{have, root};
-
-/// The host program serving the page; it ends with this value.
-struct Site {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Site {
-    /// Serves the page over the module of `world`.
-    fn start(world: &World) -> Site {
-        let mut command = Command::new(&built().host);
-        command.arg("--library").arg(&built().library);
-        command.arg("--module-dir").arg(&world.installation.module);
-        command.arg("--pbx-database").arg(&world.pbx().database).arg("--media-dir").arg(&world.pbx().media);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--public"]).arg(root().join("public"));
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the host program can be started");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a first line");
-        let address = line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
-        Site { child, address: address.unwrap_or_else(|| panic!("no address in {line:?}")) }
-    }
-
-    /// The page at `place` as Chromium has it once its scripts have run.
-    fn show(&self, place: &str) -> String {
-        let profile = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Command::new("chromium");
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-        command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-        command.arg(format!("--user-data-dir={}", profile.path().display()));
-        command.args(["--virtual-time-budget=8000", "--dump-dom"]).arg(format!("{}{place}", self.address));
-        let output = command.stderr(Stdio::null()).output().expect("chromium can be started");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
-#[track_caller]
-fn check(page: &str, words: &[&str]) {
-    for word in words {
-        assert!(page.contains(word), "{word:?} is not on the page:\n{page}");
-    }
-}
 
 #[test]
 fn the_page_shows_status_people_and_conflicts() {

@@ -62,11 +62,14 @@ impl Scene {
 }
 
 #[test]
-fn the_first_run_of_a_server_is_not_made_by_a_tick() {
+fn the_first_run_of_a_server_is_planned_by_a_tick_and_waits_for_somebody() {
     let Some(scene) = Scene::installed() else { return };
     let before = scene.world.sides(&scene.server);
     for now in [NOW, NOW + INTERVAL, NOW + 1000 * INTERVAL] {
-        assert_eq!(scene.tick(now), [] as [Value; 0]);
+        let runs = scene.tick(now);
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        assert_eq!(runs[0]["held"][0]["what"], json!("first run"), "{runs:?}");
+        assert_eq!(runs[0]["held"].as_array().map(Vec::len), Some(1), "{runs:?}");
     }
     scene.world.assert_unchanged(&scene.server, &before, "a tick before the first run");
 }

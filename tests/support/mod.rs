@@ -11,11 +11,15 @@ pub(crate) mod directory;
 pub(crate) mod employee_check;
 pub(crate) mod first_sync;
 pub(crate) mod host;
+pub(crate) mod inside;
+pub(crate) mod package;
 pub(crate) mod pbx;
 pub(crate) mod pbx_edit;
 pub(crate) mod people;
+pub(crate) mod php;
 pub(crate) mod proxy;
 pub(crate) mod servers;
+pub(crate) mod site;
 pub(crate) mod world;
 
 use std::net::TcpListener;

@@ -54,7 +54,8 @@ struct Call {
     after_ms: u64,
 }
 
-fn answer_line(module: &Module, line: &str) -> Value {
+/// Makes the call of one line and answers it.
+pub fn answer_line(module: &Module, line: &str) -> Value {
     match serde_json::from_str(line) {
         Ok(Line::One(call)) => outcome(module, &call),
         Ok(Line::Parallel { parallel }) => json!({"parallel": outcomes(module, &parallel)}),

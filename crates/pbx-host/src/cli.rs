@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use pbx_host::mikopbx::config::SETTINGS_FILE;
 use pbx_host::places::LIBRARY_VARIABLE;
 
 use crate::settings::ServerArgs;
@@ -195,6 +196,26 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
         tick: Option<u64>,
     },
+    /// Inside MikoPBX: read one call as JSON from stdin and answer it with a JSON line
+    #[command(
+        after_help = "The call is one of those `calls` takes. The exit status is 0 when there is an answer, whose \
+        own status says whether it succeeded."
+    )]
+    MikopbxCall {
+        #[command(flatten)]
+        pbx: PbxArgs,
+        /// End the call after this time
+        #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86400))]
+        limit: u64,
+    },
+    /// Inside MikoPBX: make the worker's ticks and take the PBX's edits until stdin ends
+    MikopbxWorker {
+        #[command(flatten)]
+        pbx: PbxArgs,
+        /// Time between two ticks
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        tick: u64,
+    },
     /// Show the whole thing on a demo PBX and a demo directory
     Demo(DemoArgs),
     /// Make the demo PBX in a directory, without loading the library
@@ -203,6 +224,17 @@ pub(crate) enum Command {
         /// The directory
         directory: PathBuf,
     },
+}
+
+/// What a running MikoPBX says about itself.
+#[derive(Args)]
+pub(crate) struct PbxArgs {
+    /// MikoPBX's settings: its paths and the addresses of its services
+    #[arg(long, value_name = "FILE", env = "LDAP_SYNC_PBX_SETTINGS", default_value = SETTINGS_FILE)]
+    pub(crate) pbx_settings: PathBuf,
+    /// Port of MikoPBX's web server on this machine, whose event bus is told of progress
+    #[arg(long, value_name = "PORT")]
+    pub(crate) web_port: Option<u16>,
 }
 
 /// Options of the demo.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anstream::{eprintln, print, println};
 use anyhow::{Context, Result, anyhow, bail};
 use pbx_host::envelope::Envelope;
+use pbx_host::interrupt::{Interrupt, single_thread};
 use pbx_host::loader::{Answer, Module};
 use pbx_host::serve::{self, Site};
 use pbx_host::services::{AnnounceLog, Announcer, NobodyListens, Progress, Services};
@@ -15,9 +16,8 @@ use pbx_host::{calls, places};
 use serde_json::{Value, json};
 
 use crate::cli::{Command, Global};
-use crate::interrupt::{Interrupt, single_thread};
 use crate::settings::ServerArgs;
-use crate::{story, tables};
+use crate::{inside, story, tables};
 
 /// How long the runtime of the web server waits for calls that did not end in time.
 const LAST_CALLS: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub(crate) fn run(global: &Global, command: Command) -> Result<i32> {
     match command {
         Command::Demo(args) => story::run(global, &args),
         Command::DemoPbx { directory } => story::make_demo_pbx(&directory),
+        Command::MikopbxCall { pbx, limit } => inside::call(global, &pbx, Duration::from_secs(limit)),
+        Command::MikopbxWorker { pbx, tick } => inside::work(global, &pbx, Duration::from_secs(tick)),
         command => run_in(&Session::open(global)?, command),
     }
 }
@@ -74,9 +76,11 @@ fn run_in(session: &Session, command: Command) -> Result<i32> {
         Command::Serve { listen, public, tick } => {
             let public = places::public(public.as_deref()).map_err(|error| anyhow!(error))?;
             let listener = serve::listen(listen).map_err(|error| anyhow!(error))?;
-            serve_page(session, &session.interrupt()?, listener, public, tick.map(Duration::from_secs))
+            serve_page(session, &*session.interrupt()?, listener, public, tick.map(Duration::from_secs))
         }
-        Command::Demo(_) | Command::DemoPbx { .. } => bail!("the demo opens a module of its own"),
+        Command::Demo(_) | Command::DemoPbx { .. } | Command::MikopbxCall { .. } | Command::MikopbxWorker { .. } => {
+            bail!("this command opens a module of its own")
+        }
     }
 }
 
@@ -197,8 +201,8 @@ impl Session {
     }
 
     /// Takes over Ctrl-C.
-    pub(crate) fn interrupt(&self) -> Result<Interrupt> {
-        Interrupt::watch(Arc::clone(&self.module), Arc::clone(&self.services))
+    pub(crate) fn interrupt(&self) -> Result<Arc<Interrupt>> {
+        Interrupt::watch(Arc::clone(&self.module), Arc::clone(&self.services) as _).context("cannot listen for Ctrl-C")
     }
 
     /// Prints an answer: as JSON, or what was asked for as `render` makes it and everything else as sentences.

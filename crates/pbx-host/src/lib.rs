@@ -6,7 +6,9 @@
 pub mod calls;
 pub mod demo;
 pub mod envelope;
+pub mod interrupt;
 pub mod loader;
+pub mod mikopbx;
 pub mod places;
 pub mod serve;
 pub mod services;

@@ -2,7 +2,7 @@
 
 mod cli;
 mod commands;
-mod interrupt;
+mod inside;
 mod settings;
 mod story;
 mod tables;
@@ -60,6 +60,9 @@ fn start_log(global: &Global) {
     };
     env_logger::Builder::new()
         .filter_level(filter)
+        // What libraries say of each request is of no use to an administrator.
+        .filter_module("ureq", LevelFilter::Warn)
+        .filter_module("ureq_proto", LevelFilter::Warn)
         .format(|line, record| {
             let level = match record.level() {
                 Level::Error => "error",

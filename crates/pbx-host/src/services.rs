@@ -33,20 +33,25 @@ pub trait HostServices: Send + Sync {
     fn now(&self) -> i64;
 }
 
+/// A host that knows what is under way.
+pub trait RunningHost: HostServices {
+    /// `runId` of the run under way, for `cancel-run`.
+    fn current_run(&self) -> Option<Value>;
+}
+
 /// The services of this program for a PBX database that no running PBX has open.
 pub struct Services {
     announcer: Box<dyn Announcer>,
     progress: Progress,
     write_lock: WriteLock,
-    /// `runId` of the run whose progress was reported last, until it is done.
-    current_run: Mutex<Option<Value>>,
+    current_run: CurrentRun,
 }
 
 impl Services {
     /// Services for the module in `module_dir`.
     pub fn new(module_dir: &Path, announcer: Box<dyn Announcer>, progress: Progress) -> Services {
         let write_lock = WriteLock::new(module_dir.join("db").join("write.lock"));
-        Services { announcer, progress, write_lock, current_run: Mutex::default() }
+        Services { announcer, progress, write_lock, current_run: CurrentRun::default() }
     }
 
     /// Takes the progress bar off the screen, also after a run that did not report its end.
@@ -55,10 +60,11 @@ impl Services {
             bar.clear();
         }
     }
+}
 
-    /// `runId` of the run under way, for `cancel-run`.
-    pub fn current_run(&self) -> Option<Value> {
-        unpoisoned(&self.current_run).clone()
+impl RunningHost for Services {
+    fn current_run(&self) -> Option<Value> {
+        self.current_run.get()
     }
 }
 
@@ -82,8 +88,7 @@ impl HostServices for Services {
         let Ok(report) = serde_json::from_str::<Value>(json) else {
             return self.log(Level::Warn, &format!("the library reported progress that is not JSON: {json}"));
         };
-        let done = report["phase"] == "done";
-        *unpoisoned(&self.current_run) = report.get("runId").filter(|_| !done).cloned();
+        self.current_run.note(&report);
         self.progress.show(&report, json);
     }
 
@@ -99,10 +104,32 @@ impl HostServices for Services {
         self.write_lock.release();
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the host is the library's source of time")]
     fn now(&self) -> i64 {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+        system_time()
+    }
+}
+
+/// Unix time in milliseconds.
+#[expect(clippy::disallowed_methods, reason = "the host is the library's source of time")]
+pub fn system_time() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `runId` of the run whose progress was reported last, until it is done.
+#[derive(Default)]
+pub struct CurrentRun(Mutex<Option<Value>>);
+
+impl CurrentRun {
+    /// Takes note of a report of progress.
+    pub fn note(&self, report: &Value) {
+        let done = report["phase"] == "done";
+        *unpoisoned(&self.0) = report.get("runId").filter(|_| !done).cloned();
+    }
+
+    /// The run under way.
+    pub fn get(&self) -> Option<Value> {
+        unpoisoned(&self.0).clone()
     }
 }
 

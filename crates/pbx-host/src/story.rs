@@ -18,8 +18,8 @@ use tempfile::TempDir;
 
 use crate::cli::{DemoArgs, DirectoryChoice, Global};
 use crate::commands::{Places, Session, serve_page};
-use crate::interrupt::Interrupt;
 use crate::tables::{self, BOLD, DIM};
+use pbx_host::interrupt::Interrupt;
 
 /// Language of the demo PBX, as MikoPBX writes it.
 const LANGUAGE: &str = "en-en";

@@ -1,6 +1,7 @@
 //! `cargo xtask`: every multi-step command of the project.
 
 mod demo;
+mod package;
 mod packages;
 mod steps;
 mod test;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand};
 ///
 /// See it work:      cargo xtask demo
 /// Prove it works:   cargo xtask test
+/// Make the module:  cargo xtask package
 #[derive(Parser)]
 #[command(name = "cargo xtask", verbatim_doc_comment)]
 struct Arguments {
@@ -24,12 +26,14 @@ struct Arguments {
 enum Task {
     Demo(demo::Options),
     Test(test::Options),
+    Package(package::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(&options),
+        Task::Package(options) => package::package(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,8 +7,8 @@ use std::{fs, io};
 
 use anyhow::Context;
 
-/// Debian packages: a C compiler and tools for the tests of the C boundary, three directory servers, a
-/// browser.
+/// Debian packages: a C compiler and tools for the tests of the C boundary, three directory servers, a browser, what runs
+/// beside a PBX, and PHP with SQLite.
 const PACKAGES: &[&str] = &[
     "gcc",
     "libc6-dev",
@@ -30,6 +30,10 @@ const PACKAGES: &[&str] = &[
     "python3-lib389",
     "libnss3-tools",
     "chromium",
+    "beanstalkd",
+    "redis-server",
+    "php-cli",
+    "php-sqlite3",
 ];
 
 /// What invoke-rc.d asks whether a service may be started (`policy-rc.d` of Debian's init-system-helpers).

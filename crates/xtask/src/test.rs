@@ -4,14 +4,16 @@ use std::process::Command;
 
 use clap::Args;
 
+use crate::package;
 use crate::packages::{self, Packages};
 use crate::steps::{Steps, Tally, cargo};
 
 /// Runs every check and every test.
 ///
-/// On Debian as root it first installs the directory servers the tests use (slapd, Samba AD DC, 389 Directory Server);
-/// elsewhere it uses what is there, and tests of absent servers say that they are left out. Takes less than half an
-/// hour on two cores. Every server is private, on loopback, and stopped by the test that started it.
+/// On Debian as root it first installs the servers the tests use (slapd, Samba AD DC, 389 Directory Server, beanstalkd,
+/// Redis), PHP, and the linker for old systems; elsewhere it uses what is there, and tests of what is absent say that
+/// they are left out. Takes less than an hour on two cores. Every server is private, on loopback, and stopped by the
+/// test that started it.
 ///
 ///   cargo xtask test             everything
 ///   cargo xtask test --quick     no real servers: a few minutes, for the time between two edits
@@ -26,7 +28,7 @@ pub(crate) struct Options {
 /// Runs all steps and fails when one failed. The last line of the output is the number of tests passed and failed; tests
 /// that could not even be built count as one failure.
 pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
-    let packages = if options.quick { Packages::Incomplete } else { packages::provide()? };
+    let packages = if options.quick { Packages::Incomplete } else { provide()? };
     let mut steps = Steps::default();
     steps.run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     steps.run("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -43,6 +45,18 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     let result = steps.finish();
     println!("{} passed, {} failed", tally.passed, tally.failed);
     result
+}
+
+/// Everything the tests need that is not built here: the packages, and the linker for old systems.
+fn provide() -> anyhow::Result<Packages> {
+    let packages = packages::provide()?;
+    match package::provide_tools() {
+        Ok(()) => Ok(packages),
+        Err(error) => {
+            println!("Without the linker for old systems its test is left out: {error:#}");
+            Ok(Packages::Incomplete)
+        }
+    }
 }
 
 /// Tells the tests whether a server that is absent is a failure.

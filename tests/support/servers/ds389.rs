@@ -35,13 +35,18 @@ impl std::ops::Deref for Ds389 {
 }
 
 /// Starts a server that holds `people`; `None` when the machine has none. The service account may read, and may write
-/// `telephoneNumber`, `mobile` and `mail`, nothing else.
+/// `telephoneNumber`, `mobile`, `mail` and `jpegPhoto`, nothing else.
 pub(crate) fn start(people: &[Someone]) -> Option<Ds389> {
-    start_with(people, "telephoneNumber || mobile || mail")
+    start_with(people, "telephoneNumber || mobile || mail || jpegPhoto")
 }
 
 /// The same, with other attributes that the service account may write.
 pub(crate) fn start_with(people: &[Someone], writable: &str) -> Option<Ds389> {
+    start_with_rights(people, &ACCESS.replace("WRITABLE", writable))
+}
+
+/// The same with the service account's rights as LDIF.
+pub(crate) fn start_with_rights(people: &[Someone], access: &str) -> Option<Ds389> {
     if !have("389 Directory Server", &["ns-slapd", "dscreate", "ldapsearch", "ldapadd", "openssl"], true) {
         return None;
     }
@@ -67,8 +72,8 @@ pub(crate) fn start_with(people: &[Someone], writable: &str) -> Option<Ds389> {
         admin_over_tls: false,
     };
     guard.wait_ready("389 Directory Server", || directory.answers());
-    directory.modify(&ACCESS.replace("WRITABLE", writable));
     directory.add(TREE);
+    directory.modify(access);
     directory.add(&people::ldif(people, Kind::Ds389, PEOPLE));
     Some(Ds389 { directory, guard, _files: files })
 }

@@ -23,6 +23,9 @@ pub(crate) struct Options {
     pub(crate) own_certificate: bool,
     /// Let the service account write every attribute of users below `OU=Staff`.
     pub(crate) writes_everything: bool,
+    /// Access control entries for the service account below `OU=Staff`, with SID in the place of its identifier; those
+    /// the tests otherwise give it where there are none.
+    pub(crate) rights: Vec<String>,
 }
 
 /// A running domain controller.
@@ -57,7 +60,7 @@ pub(crate) fn start(people: &[Someone], options: &Options) -> Option<Samba> {
     let certificates = tls::make(&home.join("own-tls"), &format!("IP:{},DNS:dc1.example.test", address.ip));
     configure(home, &address.ip, (!options.own_certificate).then_some(&certificates));
     load(home, people);
-    delegate(home, options.writes_everything);
+    delegate(home, options);
 
     let mut server = Command::new("samba");
     server.arg("-s").arg(home.join("smb.conf")).args(["-i", "--no-process-group"]).env("TDB_NO_FSYNC", "1");
@@ -165,8 +168,8 @@ fn load(home: &Path, people: &[Someone]) {
 }
 
 /// The service account with the right to write one attribute: WP (write property) on `telephoneNumber`
-/// (bf967a49-0de6-11d0-a285-00aa003049e2) of user objects (bf967aba-...), [MS-ADTS] 5.1.3; or on all of them.
-fn delegate(home: &Path, everything: bool) {
+/// (bf967a49-0de6-11d0-a285-00aa003049e2) of user objects (bf967aba-...), [MS-ADTS] 5.1.3; or as the options say.
+fn delegate(home: &Path, options: &Options) {
     let database = home.join("private/sam.ldb");
     let tool = |arguments: &[&str]| {
         let mut command = samba_tool(home);
@@ -181,8 +184,11 @@ fn delegate(home: &Path, everything: bool) {
     let shown = tool(&["user", "show", "pbx", "--attributes=objectSid"]);
     let sid = shown.lines().find_map(|line| line.strip_prefix("objectSid: ")).expect("a user has a SID");
     let user = "bf967aba-0de6-11d0-a285-00aa003049e2";
-    let attribute = if everything { "" } else { "bf967a49-0de6-11d0-a285-00aa003049e2" };
-    let ace = format!("(OA;CI;WP;{attribute};{user};{sid})");
+    let number_and_photo = ["bf967a49-0de6-11d0-a285-00aa003049e2", "8d3bca50-1d7e-11d0-a081-00aa006c33ed"];
+    let attributes = if options.writes_everything { &[""][..] } else { &number_and_photo };
+    let own: Vec<String> = attributes.iter().map(|attribute| format!("(OA;CI;WP;{attribute};{user};SID)")).collect();
     let object = format!("--objectdn={STAFF}");
-    tool(&["dsacl", "set", "--action=allow", &object, &format!("--sddl={ace}")]);
+    for ace in if options.rights.is_empty() { &own[..] } else { &options.rights[..] } {
+        tool(&["dsacl", "set", "--action=allow", &object, &format!("--sddl={}", ace.replace("SID", sid))]);
+    }
 }

@@ -21,11 +21,18 @@ pub(crate) struct Options {
     pub(crate) size_limit: u32,
     /// Attributes the service account may write, separated by commas.
     pub(crate) writable: &'static str,
+    /// The service account's limits and rights, in place of those the tests otherwise give it.
+    pub(crate) rights: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { names: "IP:127.0.0.1,DNS:localhost", size_limit: 0, writable: "telephoneNumber,mobile,mail" }
+        Options {
+            names: "IP:127.0.0.1,DNS:localhost",
+            size_limit: 0,
+            writable: "telephoneNumber,mobile,mail,jpegPhoto",
+            rights: None,
+        }
     }
 }
 
@@ -91,10 +98,11 @@ pub(crate) fn start_with(people: &[Someone], options: &Options) -> Option<Slapd>
 
 const PEOPLE: &str = "ou=people,dc=example,dc=test";
 
-/// A copy, because Debian's AppArmor profile forbids the packaged path other directories than its own.
+/// A copy, because Debian's AppArmor profile forbids the packaged path other directories than its own. Another process
+/// makes it: a child that another test starts meanwhile would inherit the open file, and it could not be executed.
 fn copy_of_slapd(home: &Path) -> PathBuf {
     let copy = home.join("slapd");
-    fs::copy(program("slapd").expect("slapd was found before"), &copy).expect("slapd can be copied");
+    run(Command::new("cp").arg(program("slapd").expect("slapd was found before")).arg(&copy));
     copy
 }
 
@@ -103,6 +111,15 @@ fn configuration(home: &Path, certificates: &tls::Certificates, options: &Option
     let limit = if options.size_limit == 0 { "unlimited".to_owned() } else { options.size_limit.to_string() };
     let (ca, certificate, key) =
         (certificates.ca.display(), certificates.certificate.display(), certificates.key.display());
+    let rights = options.rights.clone().unwrap_or_else(|| {
+        format!(
+            "limits dn.exact=\"{SERVICE}\" size={limit} time=unlimited
+access to attrs={writable} by dn.exact=\"{SERVICE}\" write by users read by * none
+access to attrs=userPassword by anonymous auth by * none
+access to * by users read by * none
+"
+        )
+    });
     format!(
         "include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -124,10 +141,8 @@ directory {home}/db
 maxsize 268435456
 dbnosync
 index objectClass,entryUUID,entryCSN,uid,mail eq
-limits dn.exact=\"{SERVICE}\" size={limit} time=unlimited
+{rights}
 access to attrs=userPassword by anonymous auth by * none
-access to attrs={writable} by dn.exact=\"{SERVICE}\" write by users read by * none
-access to * by users read by * none
 "
     )
 }

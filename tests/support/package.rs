@@ -1,0 +1,41 @@
+//! The package, made of the binaries the tests build, and unpacked as MikoPBX unpacks it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::build::{built, output_directory};
+use super::{root, run};
+
+/// `cargo xtask package` with these arguments; answers what it printed.
+pub(crate) fn make(arguments: &[&str]) -> String {
+    let target = output_directory();
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(["run", "--quiet", "--package", "xtask", "--target-dir"]);
+    command.arg(target.parent().expect("target/<profile> has a parent")).args(["--", "package"]);
+    run(command.args(arguments))
+}
+
+/// Makes a package of the tests' binaries in `directory`; answers the zip. `LDAP_SYNC_PACKAGE` names a finished one to be
+/// tested in its place.
+pub(crate) fn make_in(directory: &Path) -> PathBuf {
+    if let Some(zip) = std::env::var_os("LDAP_SYNC_PACKAGE") {
+        return std::path::absolute(zip).expect("the working directory");
+    }
+    let binaries = built().host.parent().expect("a program stands in a directory").to_owned();
+    let text = |path: &Path| path.to_str().expect("our paths are UTF-8").to_owned();
+    make(&["--binaries", &text(&binaries), "--output", &text(directory)]);
+    let zip = directory.join(format!("ModuleLdapSync-{}.zip", env!("CARGO_PKG_VERSION")));
+    assert!(zip.is_file(), "there is no {}", zip.display());
+    zip
+}
+
+/// Unpacks a package into `directory`. Like PHP's ZipArchive, Python's gives nothing the right to be executed.
+pub(crate) fn unpack(zip: &Path, directory: &Path) {
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(zip).arg(directory));
+}
+
+/// The names in a package, sorted.
+pub(crate) fn names(zip: &Path) -> Vec<String> {
+    let program = "import sys, zipfile; print('\\n'.join(sorted(zipfile.ZipFile(sys.argv[1]).namelist())))";
+    run(Command::new("python3").args(["-c", program]).arg(zip)).lines().map(str::to_owned).collect()
+}
