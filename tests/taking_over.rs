@@ -92,7 +92,7 @@ fn servers_links_and_conflicts_are_taken_over_once() {
     let after = world.pbx().employee(110);
     assert_eq!((&after.name, &after.number, &after.mobile), (&before.name, &before.number, &before.mobile));
     assert_eq!(after.email, people[0].mail, "an empty value is filled");
-    assert_eq!(server.values(&people[0].login, "telephoneNumber"), [before.number.clone()]);
+    assert_eq!(server.values(&people[0].login, "telephoneNumber"), std::slice::from_ref(&before.number));
     let conflicts = plugin.request("get-server-conflicts", json!({"id": id}));
     let about = |user: i64, field: &str| {
         conflicts.list().iter().any(|row| row["userId"] == json!(user) && row["field"] == json!(field))

@@ -309,6 +309,10 @@ impl Story<'_> {
     }
 
     fn photos(&mut self) {
+        // 389 Directory Server tells whole seconds only, so an entry counts as unchanged once minutes have passed; here
+        // several edits follow within a second, and the clock must be the true one.
+        let story_time = self.now;
+        self.at_time(real_time());
         let attribute = self.directory.kind.photo_attribute();
         let (user, login) = (self.user(9), self.login(9));
         let mine = |mark: &str| Someone::new(mark, "x").photo_bytes();
@@ -339,9 +343,8 @@ impl Story<'_> {
             assert_eq!(md5_hex(&self.world.pbx().photo(user)), md5_hex(&png));
         }
         self.directory.set_bytes(&login, attribute, &mine("three"));
-        let answer = self.sync_and_settle();
-        let told = row(answer.list(), &self.people[9].name);
-        assert_eq!(md5_hex(&self.world.pbx().photo(user)), md5_hex(&mine("three")), "{told} {} {}", answer.information(), md5_hex(&self.directory.bytes(&login, attribute)));
+        self.sync_and_settle();
+        assert_eq!(md5_hex(&self.world.pbx().photo(user)), md5_hex(&mine("three")));
         self.world.pbx().set_photo(user, b"");
         self.sync_and_settle();
         assert_eq!(self.directory.bytes(&login, attribute), b"");
@@ -350,6 +353,7 @@ impl Story<'_> {
         self.directory.set_bytes(&login, attribute, b"");
         self.sync_and_settle();
         assert_eq!(self.world.pbx().photo(user), b"");
+        self.at_time(story_time);
     }
 
     fn secrets(&mut self) {

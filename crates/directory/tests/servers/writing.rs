@@ -108,10 +108,7 @@ fn a_missing_right_is_named_and_holds_up_nothing_else() {
         }
         let old = ann.attributes.get(&Field::Number).map(|values| values[0].clone());
         let number = if marked { "201" } else { "202" };
-        let writes = [
-            change(&ann, Field::Mobile, Some("1"), "2"),
-            change(&ann, Field::Number, old.as_deref(), number),
-        ];
+        let writes = [change(&ann, Field::Mobile, Some("1"), "2"), change(&ann, Field::Number, old.as_deref(), number)];
         let outcomes = write(&settings, &writes);
         assert!(
             matches!(&outcomes[0], WriteOutcome::NoRights(text) if text.contains("mobile") && text.contains("cn=pbx"))
