@@ -18,7 +18,7 @@ pub(crate) use binaries::provide_tools;
 
 use crate::steps::root;
 
-/// Builds the zip that MikoPBX's module page takes: target/package/ModuleLdapSync-<version>.zip.
+/// Builds the zip that MikoPBX's module page takes: `target/package/ModuleLdapSync-<version>.zip`.
 ///
 /// The binaries are made by zig, a cross linker, so that they run on systems with glibc 2.31 or older too. Where
 /// cargo-zigbuild is not on the PATH it is installed from PyPI into target/zig, for which Python 3 is needed. The same
