@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::people::Someone;
+use support::browser::Browser;
+use support::directory::Kind;
+use support::people::{Someone, ldif};
 use support::servers::slapd::{self, Slapd};
 use support::site::{Site, check};
 use support::world::{World, sync};
@@ -16,7 +18,7 @@ use support::{have, package, root, run};
 struct Cabinet {
     world: World,
     site: Site,
-    _server: Slapd,
+    server: Slapd,
 }
 
 impl Cabinet {
@@ -33,7 +35,7 @@ impl Cabinet {
         package::unpack(&package::make_in(world.path()), &module);
         write_pages(&module, &public, world.pbx().last_user_id());
         let site = Site::start_with(&world, &public);
-        Some(Cabinet { world, site, _server: server })
+        Some(Cabinet { world, site, server })
     }
 }
 
@@ -82,6 +84,25 @@ fn the_page_works_inside_mikopbx_in_the_cabinets_language() {
     let form = cabinet.site.show("/modify/");
     check(&form, &["Адрес сервера", "<form"]);
     assert!(cabinet.world.module_database().is_file());
+}
+
+#[test]
+fn a_synchronisation_started_inside_mikopbx_is_made_by_the_worker() {
+    let Some(cabinet) = Cabinet::make() else { return };
+    let bea = [Someone::new("bea", "Bea Lund").mail("bea@example.test")];
+    cabinet.server.add(&ldif(&bea, Kind::OpenLdap, &cabinet.server.people));
+    let mut browser = Browser::start();
+    browser.open(&format!("{}/module/", cabinet.site.address), "Sync now");
+    browser.press("Sync now");
+    browser.wait_for("it begins as soon as the module's service comes to it");
+    assert!(
+        cabinet.world.pbx().employees().iter().all(|employee| employee.name != "Bea Lund"),
+        "no request makes a run"
+    );
+    cabinet.world.installation.start().tick().data();
+    browser.wait_for("Synchronisation finished.");
+    browser.wait_for("1 new, 0 updated");
+    assert_eq!(cabinet.world.pbx().employee_named("Bea Lund").email, "bea@example.test");
 }
 
 #[test]

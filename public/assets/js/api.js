@@ -2,10 +2,6 @@
 
 const MODULE_ID = 'ModuleLdapSync';
 
-/** Seconds MikoPBX may wait for actions that read a whole directory; its default is 30. */
-const LONG_ACTION_SECONDS = 900;
-const LONG_ACTIONS = ['sync-ldap-users', 'approve-held-run', 'preview-sync', 'get-available-ldap-users', 'test-connection'];
-
 /**
  * A request that did not succeed. `kind` is `refused` (the module answered, `messages` say why and `data` is what it
  * found out on the way, or null), `signed-out` or `unreachable` (no usable answer arrived, so it is not known whether
@@ -57,7 +53,6 @@ async function sendByFetch(action, body) {
 
 /** MikoPBX adds the administrator's token to every `jQuery.ajax` request, and only to those. */
 function sendByPbx(action, body) {
-  const headers = LONG_ACTIONS.includes(action) ? { 'X-Processor-Timeout': String(LONG_ACTION_SECONDS) } : {};
   return new Promise((resolve) => {
     window.jQuery.ajax({
       url: address(action),
@@ -65,7 +60,6 @@ function sendByPbx(action, body) {
       contentType: 'application/json',
       dataType: 'json',
       data: JSON.stringify(body),
-      headers,
       complete: (xhr) => resolve({ status: xhr.status, body: xhr.responseJSON || null }),
     });
   });

@@ -1,14 +1,15 @@
 // A synchronisation started from this page. It outlives the view that shows it.
 
-import { call } from './api.js';
-import { isRunning } from './status.js';
+import { ApiError, call, insideMikoPbx } from './api.js';
+import { isQueued, isRunning } from './status.js';
 
 /** Status answers without news of the run after which a lost request counts as failed. */
 const PATIENCE = 10;
 
 /**
- * `state` is `running`, `done` (with `rows` and `summary`), `recorded` (the answer was lost but the history has the
- * run: `runId`, `summary`) or `failed` (with `error`).
+ * `state` is `running`, `done` (with `rows` and `summary`), `ended` (the worker made the run: `runId`, `summary`, and
+ * `ended`, the run's state), `recorded` (the answer was lost but the history has the run: the same as `ended`) or
+ * `failed` (with `error`).
  */
 export class SyncJob {
   /** `heldRunId` names the held run that is approved; without it everything is synchronised. */
@@ -33,6 +34,10 @@ export class SyncJob {
     this.status.expectingRun += 1;
     this.status.refresh();
     try {
+      if (this.heldRunId === null && insideMikoPbx()) {
+        await this.askWorker();
+        return;
+      }
       const answer = await (this.heldRunId === null
         ? call('sync-ldap-users', { id: this.serverId }) : call('approve-held-run', { runId: this.heldRunId }));
       this.become('done', { rows: answer.data || [], summary: answer.info[0] || '', notes: answer.info.slice(1) });
@@ -45,6 +50,23 @@ export class SyncJob {
     }
   }
 
+  /** MikoPBX has few processes for requests and ends them soon, so there the worker makes the run. */
+  async askWorker() {
+    const { runId } = (await call('start-sync', { id: this.serverId })).data;
+    for (let misses = 0; misses < PATIENCE;) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await this.status.reload();
+      const server = this.status.error ? null : this.status.server(this.serverId);
+      const isUnderWay = isQueued(server) || isRunning(server);
+      if (server && server.lastRun && server.lastRun.runId >= runId && !isUnderWay) {
+        this.become('ended', recordOf(server.lastRun));
+        return;
+      }
+      misses = isUnderWay ? 0 : misses + 1;
+    }
+    this.become('failed', { error: this.status.error || new ApiError('unreachable') });
+  }
+
   /** A lost answer (a proxy's time limit, a closed lid) does not end a run: what became of it stands in the status. */
   async followHistory(before, error) {
     for (let misses = 0; misses < PATIENCE;) {
@@ -54,7 +76,7 @@ export class SyncJob {
       if (isRunning(server)) {
         misses = 0;
       } else if (server && server.lastRun && server.lastRun.runId !== before) {
-        this.become('recorded', { runId: server.lastRun.runId, summary: server.lastRun.summary || '' });
+        this.become('recorded', recordOf(server.lastRun));
         return;
       } else {
         misses += 1;
@@ -72,4 +94,8 @@ export class SyncJob {
     Object.assign(this, parts, { state });
     this.listeners.forEach((listener) => listener(this));
   }
+}
+
+function recordOf(run) {
+  return { runId: run.runId, ended: run.state, summary: run.error || run.summary || '' };
 }

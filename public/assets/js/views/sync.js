@@ -30,7 +30,14 @@ export function showSync(app, panel, signal, server) {
   }, signal);
 }
 
+/** The kind and title of the message about a run whose answer is its record. */
+function endOf(job) {
+  if (job.ended !== 'done') return ['negative', t('sync.failed')];
+  return job.state === 'ended' ? ['positive', t('sync.done')] : ['info', t('sync.recorded')];
+}
+
 function endText(job) {
+  if (job.state === 'ended' && job.ended !== 'done') return `${t('sync.failed')}: ${job.summary}`;
   if (job.state === 'failed') return t(job.heldRunId === null ? 'sync.failed' : 'held.notApproved');
   return `${t('sync.done')} ${job.summary}`;
 }
@@ -42,8 +49,8 @@ function showJob(app, panel, job) {
   } else if (job.state === 'failed') {
     fill(panel, job.heldRunId === null ? errorMessage(job.error, { title: t('sync.failed'), retry: again })
       : errorMessage(job.error, { title: t('held.notApproved') }));
-  } else if (job.state === 'recorded') {
-    fill(panel, message('info', t('sync.recorded'), [job.summary].filter(Boolean)),
+  } else if (job.state === 'recorded' || job.state === 'ended') {
+    fill(panel, message(...endOf(job), [job.summary].filter(Boolean)),
       app.can('get-run') && h('a', { class: 'ui button', href: `#/runs/${encodeURIComponent(job.runId)}` }, t('runs.details')));
   } else {
     fill(panel, message('positive', t('sync.done'), [job.summary].filter(Boolean)),
