@@ -18,14 +18,7 @@ const FOUND_AT_MOST = 8;
  */
 export function decisionPart(app, row, decision, onChange) {
   const problem = h('div', {});
-  const doIt = (button, work) => withBusy(button, async () => {
-    fill(problem);
-    try {
-      onChange(await work());
-    } catch (error) {
-      fill(problem, errorMessage(error, { title: t('decide.failed') }));
-    }
-  });
+  const doIt = tellingIn(problem, onChange);
   if (isDecided(row)) return h('div', { class: 'ls-decide' }, decided(app, row, decision, doIt), problem);
   const choices = app.can('resolve-conflict') ? inOrder(row.choices || []) : [];
   if (choices.length === 0) return null;
@@ -33,6 +26,18 @@ export function decisionPart(app, row, decision, onChange) {
     h('div', { class: 'ls-actions', role: 'group', 'aria-label': t('decide.of', { name: row.person || '' }) },
       choices.map((choice) => choiceButton(app, row, choice, doIt, onChange))),
     problem);
+}
+
+/** A `doIt(button, work)` that hands what `work` says to `onChange`, and shows in `problem` why it failed. */
+export function tellingIn(problem, onChange) {
+  return (button, work) => withBusy(button, async () => {
+    fill(problem);
+    try {
+      onChange(await work());
+    } catch (error) {
+      fill(problem, errorMessage(error, { title: t('decide.failed') }));
+    }
+  });
 }
 
 /**

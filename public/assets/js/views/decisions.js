@@ -1,24 +1,16 @@
 // Decisions that stand: people left out, conflicts ignored, and what the next run carries out.
 
-import { fill, h, val, withBusy } from '../dom.js';
+import { h, val } from '../dom.js';
 import { fieldName, moment } from '../format.js';
 import { t, tOr } from '../i18n.js';
-import { errorMessage } from '../messages.js';
 import { plainTable } from '../table.js';
-import { takeBackButton } from './decide.js';
+import { takeBackButton, tellingIn } from './decide.js';
 
 /** The section about `decisions`; nothing when there are none. `onChange(text)` is called once one was taken back. */
 export function decisionsSection(app, decisions, onChange) {
   if (decisions.length === 0) return null;
   const problem = h('div', {});
-  const doIt = (button, work) => withBusy(button, async () => {
-    fill(problem);
-    try {
-      onChange(await work());
-    } catch (error) {
-      fill(problem, errorMessage(error, { title: t('decide.failed') }));
-    }
-  });
+  const doIt = tellingIn(problem, onChange);
   const table = plainTable({ caption: t('decisions.title'), columns: columns(app, doIt) });
   table.show(decisions);
   return h('section', { class: 'ls-section' },
