@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use md5::{Digest, Md5};
 use sync_core::directory::{DirectoryError, DirectoryErrorKind, ReadRequest};
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Photo};
 use sync_core::picture;
@@ -16,7 +15,7 @@ use crate::connection::{Connection, Search};
 use crate::entry::RawEntry;
 use crate::errors::error;
 use crate::settings::ServerSettings;
-use crate::{filter, ids, tls};
+use crate::{filter, ids};
 
 /// Most entries named in one filter.
 const MAX_BY_KEY: usize = 100;
@@ -181,7 +180,7 @@ fn spool(directory: &Path, values: &[Vec<u8>]) -> io::Result<Photo> {
     let mut refusal = None;
     for value in values.iter().filter(|value| !value.is_empty()) {
         match picture::check(value) {
-            Ok(()) => images.push((tls::hex(&Md5::digest(value)), value)),
+            Ok(()) => images.push((picture::md5(value), value)),
             Err(text) => refusal = Some(text),
         }
     }

@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use ldap3::controls::{Assertion, MakeCritical, PostRead, RawControl};
 use ldap3::{LdapResult, Mod, Scope};
-use md5::{Digest, Md5};
 use sync_core::directory::{DirectoryError, DirectoryErrorKind, DirectoryWrite, NewValue, RawValue, WriteOutcome};
 use sync_core::person::{DirectoryKey, Field};
+use sync_core::picture;
 use tokio::task::JoinSet;
 
 use crate::connection::{Connection, RootDse, Session, control_value};
 use crate::entry::{BadEntry, RawEntry};
 use crate::errors::{error, named};
 use crate::settings::{ServerSettings, Vendor};
-use crate::{ber, filter, ids, photos, tls};
+use crate::{ber, filter, ids, photos};
 
 /// Entries written at the same time over one connection.
 const IN_FLIGHT: usize = 16;
@@ -251,7 +251,7 @@ impl Writer {
             .values(&job.attribute)
             .iter()
             .filter(|value| !value.is_empty())
-            .partition(|value| !job.replaces.is_empty() && tls::hex(&Md5::digest(value)) == job.replaces);
+            .partition(|value| !job.replaces.is_empty() && picture::md5(value) == job.replaces);
         if ours.is_empty() != job.replaces.is_empty() || (job.replaces.is_empty() && !others.is_empty()) {
             return Ok(WriteOutcome::ChangedMeanwhile);
         }
@@ -606,7 +606,7 @@ fn photo_changes(job: &PhotoJob, ours: &[&Vec<u8>], others: &[&Vec<u8>], exact: 
 fn holds_photo(entry: &RawEntry, job: &PhotoJob) -> bool {
     let values = entry.values(&job.attribute);
     match job.image.0.is_empty() {
-        true => !values.iter().any(|value| tls::hex(&Md5::digest(value)) == job.replaces),
+        true => !values.iter().any(|value| picture::md5(value) == job.replaces),
         false => values.contains(&job.image.0),
     }
 }

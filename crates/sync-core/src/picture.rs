@@ -6,6 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use md5::{Digest, Md5};
 
 /// MikoPBX takes no smaller file as a photo (docs/MIKOPBX.md, Photos), in bytes.
 pub const SMALLEST: usize = 1024;
@@ -27,6 +28,11 @@ const MOST_MEMORY: u64 = 4 * MOST_PIXELS;
 const QUALITIES: [u8; 3] = [85, 70, 55];
 /// No image is made smaller than this on its shorter side, in pixels.
 const SMALLEST_SIDE: u32 = 48;
+
+/// MD5 of an image, 32 hexadecimal digits: what photos are known and compared by.
+pub fn md5(bytes: &[u8]) -> String {
+    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Whether MikoPBX can use an image; a sentence says why not. Only the header is decoded, so that a small file that
 /// unfolds to a huge image costs nothing.

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use md5::{Digest, Md5};
 
 use super::{DeleteTask, PbxError, Task, UpdateTask};
 use crate::person::Field;
@@ -59,12 +58,12 @@ pub(super) fn hash(avatar: &str, media: &Path) -> Result<String, String> {
     }
     if avatar.starts_with("data:") {
         return data_uri(avatar)
-            .map(|bytes| md5_hex(&bytes))
+            .map(|bytes| picture::md5(&bytes))
             .ok_or_else(|| "is a data URI that cannot be decoded".to_owned());
     }
     Ok(stored_file(avatar, media)
         .and_then(|path| read_small(&path).ok())
-        .map(|bytes| md5_hex(&bytes))
+        .map(|bytes| picture::md5(&bytes))
         .unwrap_or_default())
 }
 
@@ -77,7 +76,7 @@ pub(super) fn bytes(avatar: &str, md5: &str, media: &Path) -> Result<Vec<u8>, St
             read_small(&path).map_err(|error| format!("the photo {} cannot be read: {error}", path.display()))?
         }
     };
-    if md5_hex(&bytes) == md5 {
+    if picture::md5(&bytes) == md5 {
         Ok(bytes)
     } else {
         Err("the photo on the PBX's disk is not the one it names".to_owned())
@@ -96,7 +95,7 @@ fn stored_hash(avatar: &str) -> serde_json::Result<Option<String>> {
 /// What the journal keeps of an old `m_Users.avatar`: never a photo itself, whose bytes are kept as a file.
 pub(super) fn for_journal(user_id: i64, avatar: String) -> String {
     match data_uri(&avatar) {
-        Some(bytes) => column(user_id, &md5_hex(&bytes)),
+        Some(bytes) => column(user_id, &picture::md5(&bytes)),
         None => avatar,
     }
 }
@@ -123,10 +122,6 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than a photo may be"));
     }
     fs::read(path)
-}
-
-fn md5_hex(bytes: &[u8]) -> String {
-    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a task wants of its employee's photo.
@@ -230,7 +225,7 @@ fn settle_old(places: &Places, old: &Path, user_id: i64, avatar: &str) -> io::Re
     keep(places, &read_small(old)?)?;
     let in_place = read_small(&target).ok();
     let named = stored_hash(avatar).ok().flatten();
-    if avatar.is_empty() || (named.is_some() && named == in_place.as_deref().map(md5_hex)) {
+    if avatar.is_empty() || (named.is_some() && named == in_place.as_deref().map(picture::md5)) {
         return fs::remove_file(old);
     }
     if let Some(bytes) = in_place {
@@ -247,7 +242,7 @@ fn report(path: &Path, result: io::Result<()>) {
 
 fn prepare(places: &Places, index: usize, md5: &str) -> Result<PathBuf, String> {
     let bytes = spooled(places, md5)?;
-    if md5_hex(&bytes) != md5 {
+    if picture::md5(&bytes) != md5 {
         return Err("the photo was damaged on its way; it is fetched again at the next change".to_owned());
     }
     picture::check(&bytes)?;
@@ -309,7 +304,7 @@ fn keep_ahead(places: &Places, user_id: i64) {
 
 /// Stores bytes among the replaced photos, unless they are there.
 fn keep(places: &Places, bytes: &[u8]) -> io::Result<()> {
-    let kept = places.replaced_photos.join(md5_hex(bytes));
+    let kept = places.replaced_photos.join(picture::md5(bytes));
     if kept.exists() {
         return Ok(());
     }

@@ -1,6 +1,5 @@
 //! Writing values to the directory, only for people whose PBX part succeeded.
 
-use md5::{Digest, Md5};
 use secrecy::ExposeSecret;
 
 use super::{Run, RunError};
@@ -118,7 +117,7 @@ impl Run<'_, '_> {
         let attribute = self.job.policy.attributes.get(&Field::Photo).map_or("", String::as_str);
         let image = picture::for_directory(&bytes, picture::most_bytes(attribute))
             .map_err(|reason| format!("{reason}; the photo of {} stays on the PBX alone", person.name()))?;
-        outcome.photo_written = Md5::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
+        outcome.photo_written = picture::md5(&image);
         Ok(image)
     }
 }
