@@ -90,9 +90,7 @@ fn get_actions(_: &Plugin, _: &Value) -> Result<Answer, Failure> {
 
 /// The server `id`, or the failure that says there is none.
 pub(crate) fn server(journal: &Journal, id: i64) -> Result<ServerRecord, Failure> {
-    journal
-        .server(id)?
-        .ok_or_else(|| Failure::fields(vec![("id".into(), format!("there is no server {id}"))], Vec::new()))
+    journal.server(id)?.ok_or_else(|| Failure::field("id", format!("there is no server {id}")))
 }
 
 /// The number of a server or of a record in a body.
@@ -102,7 +100,7 @@ pub(crate) fn required_id(body: &Value, key: &str) -> Result<i64, Failure> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    number.ok_or_else(|| Failure::fields(vec![(key.to_owned(), "a number is expected".to_owned())], Vec::new()))
+    number.ok_or_else(|| Failure::field(key, "a number is expected"))
 }
 
 /// The stored settings of a server.
@@ -138,19 +136,24 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
+/// The stored server a body names, if it names one.
+pub(crate) fn optional_server(journal: &Journal, body: &Value) -> Result<Option<ServerRecord>, Failure> {
+    let id = Form::id(body).map_err(|(field, text)| Failure::field(&field, text))?;
+    id.map(|id| server(journal, id)).transpose()
+}
+
 /// The settings a body asks for: those of the stored server it names, with the fields it carries on top. The stored
 /// password goes nowhere but to the server it was entered for.
 pub(crate) fn form_or_stored(journal: &Journal, body: &Value) -> Result<(Form, SecretString), Failure> {
-    let id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-    let stored = id.map(|id| server(journal, id)).transpose()?;
+    let stored = optional_server(journal, body)?;
     let kept = stored.as_ref().map(stored_settings).transpose()?;
     let form = Form::read(body, kept.clone()).map_err(|errors| Failure::fields(errors, Vec::new()))?;
-    let password = match (&form.password, id) {
+    let password = match (&form.password, stored.map(|record| record.id)) {
         (Some(password), _) => password.clone(),
         (None, Some(id)) if journal.has_password(id)? => {
             if kept.is_some_and(|kept| !kept.same_address(&form.settings)) {
-                let text = "enter the password again: the server's address has changed".to_owned();
-                return Err(Failure::fields(vec![("administrativePassword".into(), text)], Vec::new()));
+                let text = "enter the password again: the server's address has changed";
+                return Err(Failure::field("administrativePassword", text));
             }
             journal.password(id)?.unwrap_or_default()
         }
@@ -204,8 +207,8 @@ fn delete_server(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
 
 fn set_autosync(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let id = required_id(body, "id")?;
-    let autosync = as_boolean(&body["autosync"])
-        .ok_or_else(|| Failure::fields(vec![("autosync".into(), "true or false is expected".into())], Vec::new()))?;
+    let autosync =
+        as_boolean(&body["autosync"]).ok_or_else(|| Failure::field("autosync", "true or false is expected"))?;
     let mut journal = plugin.journal()?;
     let record = server(&journal, id)?;
     journal.set_autosync(id, autosync)?;
@@ -287,7 +290,7 @@ fn run_row(run: &RunRecord) -> Value {
 
 fn run_record(journal: &Journal, body: &Value) -> Result<RunRecord, Failure> {
     let id = required_id(body, "runId")?;
-    journal.run(id)?.ok_or_else(|| Failure::fields(vec![("runId".into(), format!("there is no run {id}"))], Vec::new()))
+    journal.run(id)?.ok_or_else(|| Failure::field("runId", format!("there is no run {id}")))
 }
 
 fn get_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {

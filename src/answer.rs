@@ -55,6 +55,11 @@ impl Failure {
         Failure { status: LDAP_SYNC_INVALID_ARGUMENT, data: Value::Null, errors, info }
     }
 
+    /// One bad field of a form.
+    pub(crate) fn field(field: &str, text: impl Into<String>) -> Failure {
+        Failure::fields(vec![(field.to_owned(), text.into())], Vec::new())
+    }
+
     pub(crate) fn with_info(mut self, info: impl IntoIterator<Item = String>) -> Failure {
         self.info.extend(info);
         self

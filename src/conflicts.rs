@@ -10,16 +10,15 @@ use sync_core::link::LinkState;
 use sync_core::person::{DirectoryKey, Field};
 use sync_core::report::shown;
 
-use crate::actions::{required_id, server};
+use crate::actions::{optional_server, required_id, server};
 use crate::answer::{Answer, Failure};
 use crate::plugin::Plugin;
 use crate::runs;
-use crate::settings::Form;
 
 /// `get-server-conflicts`.
 pub(crate) fn list(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
-    let id = optional_server(&journal, body)?;
+    let id = optional_server(&journal, body)?.map(|record| record.id);
     let decisions = journal.decisions(id)?;
     let mut by_person: BTreeMap<(i64, &DirectoryKey), Vec<&Decision>> = BTreeMap::new();
     for record in &decisions {
@@ -43,14 +42,6 @@ fn answers(decision: &Decision, conflict: &NewConflict) -> bool {
             about && values == (&conflict.compared.0, &conflict.compared.1)
         }
     }
-}
-
-fn optional_server(journal: &Journal, body: &Value) -> Result<Option<i64>, Failure> {
-    let id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-    if let Some(id) = id {
-        server(journal, id)?;
-    }
-    Ok(id)
 }
 
 fn field_of(conflict: &NewConflict) -> Option<Field> {
@@ -103,7 +94,7 @@ pub(crate) fn resolve(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
             [] => "nothing can be decided about this conflict; delete it".to_owned(),
             names => format!("one of {} is expected for this conflict", names.join(", ")),
         };
-        return Err(Failure::fields(vec![("choice".into(), text)], Vec::new()));
+        return Err(Failure::field("choice", text));
     };
     let user_id = if choice == Choice::Link { Some(employee_to_link(plugin, &journal, &record, body)?) } else { None };
     let conflict = &record.conflict;
@@ -133,7 +124,7 @@ pub(crate) fn resolve(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
 
 /// The employee to be linked: the one named, else the one the conflict is about; must exist and be nobody else's.
 fn employee_to_link(plugin: &Plugin, journal: &Journal, record: &ConflictRecord, body: &Value) -> Result<i64, Failure> {
-    let refused = |text: String| Failure::fields(vec![("userId".into(), text)], Vec::new());
+    let refused = |text: String| Failure::field("userId", text);
     let user_id = match (&body["userId"], record.conflict.user_id) {
         (Value::Null, Some(user_id)) => user_id,
         _ => required_id(body, "userId")?,
@@ -161,7 +152,7 @@ fn employee_to_link(plugin: &Plugin, journal: &Journal, record: &ConflictRecord,
 }
 
 fn no_record(key: &str, what: &str, id: i64) -> Failure {
-    Failure::fields(vec![(key.to_owned(), format!("there is no {what} {id}"))], Vec::new())
+    Failure::field(key, format!("there is no {what} {id}"))
 }
 
 /// `delete-server-conflict`.
@@ -186,7 +177,7 @@ pub(crate) fn delete_all(plugin: &Plugin, body: &Value) -> Result<Answer, Failur
 /// `get-decisions`: what was decided and stands.
 pub(crate) fn decisions(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
-    let id = optional_server(&journal, body)?;
+    let id = optional_server(&journal, body)?.map(|record| record.id);
     let rows: Vec<Value> = journal.decisions(id)?.iter().map(decision_row).collect();
     Ok(Answer::new(rows))
 }

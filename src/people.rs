@@ -9,12 +9,11 @@ use sync_core::pbx::PbxSnapshot;
 use sync_core::person::{Employee, Field};
 use sync_core::report::shown;
 
-use crate::actions::{required_id, server, stored_settings};
+use crate::actions::{optional_server, required_id, server, stored_settings};
 use crate::answer::{Answer, Failure};
 use crate::conflicts;
 use crate::plugin::Plugin;
 use crate::runs;
-use crate::settings::Form;
 
 /// People on one page of `get-people`, at most.
 const LARGEST_PAGE: u32 = 1000;
@@ -24,13 +23,10 @@ const CHANGES_TOLD: u32 = 50;
 /// `get-people`: everyone who is linked, page by page.
 pub(crate) fn list(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
-    let server_id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-    if let Some(id) = server_id {
-        server(&journal, id)?;
-    }
+    let server_id = optional_server(&journal, body)?.map(|record| record.id);
     let number = |key: &str, default: u32| match optional_text(body, key)?.as_str() {
         "" => Ok(default),
-        text => text.parse().map_err(|_| field_error(key, "a whole number from 1 is expected")),
+        text => text.parse().map_err(|_| Failure::field(key, "a whole number from 1 is expected")),
     };
     let (page, per_page) = (number("page", 1)?.max(1), number("perPage", 50)?.clamp(1, LARGEST_PAGE));
     let (sort, descending) = sort_order(&optional_text(body, "sort")?)?;
@@ -72,12 +68,8 @@ fn optional_text(body: &Value, key: &str) -> Result<String, Failure> {
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.trim().to_owned()),
         Value::Number(number) => Ok(number.to_string()),
-        _ => Err(field_error(key, "a text is expected")),
+        _ => Err(Failure::field(key, "a text is expected")),
     }
-}
-
-fn field_error(field: &str, text: &str) -> Failure {
-    Failure::fields(vec![(field.to_owned(), text.to_owned())], Vec::new())
 }
 
 /// The order of the people page: a column, with a leading `-` for the reverse.
@@ -92,7 +84,7 @@ fn sort_order(text: &str) -> Result<(PeopleSort, bool), Failure> {
         "since" => PeopleSort::Since,
         _ => {
             let text = "name, number, mobile, email, state or since is expected, with - in front for the reverse order";
-            return Err(Failure::fields(vec![("sort".into(), text.into())], Vec::new()));
+            return Err(Failure::field("sort", text));
         }
     };
     Ok((sort, descending))
@@ -101,10 +93,7 @@ fn sort_order(text: &str) -> Result<(PeopleSort, bool), Failure> {
 /// `get-disabled-ldap-users`: people who left the directory and are still on the PBX.
 pub(crate) fn departed(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
-    let server_id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-    if let Some(id) = server_id {
-        server(&journal, id)?;
-    }
+    let server_id = optional_server(&journal, body)?.map(|record| record.id);
     let links = journal.departed(server_id)?;
     if links.is_empty() {
         return Ok(Answer::new(json!([])));
@@ -156,7 +145,7 @@ pub(crate) fn explain(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
     let employee = pbx.employees.iter().find(|employee| employee.user_id == user_id);
     if employee.is_none() && links.is_empty() {
         let text = format!("the PBX has no employee with the id {user_id}, and nobody is linked with one");
-        return Err(Failure::fields(vec![("userId".into(), text)], Vec::new()));
+        return Err(Failure::field("userId", text));
     }
     let changes = journal.changes_of_user(user_id, CHANGES_TOLD)?;
     let none = Employee::default();

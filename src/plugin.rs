@@ -96,11 +96,8 @@ impl Plugin {
 
     pub(crate) fn config_save(&self, body: &Value) -> Result<Answer, Failure> {
         let mut journal = self.journal()?;
-        let id = Form::id(body).map_err(|error| Failure::fields(vec![error], Vec::new()))?;
-        let stored = match id {
-            Some(id) => Some(actions::server(&journal, id)?),
-            None => None,
-        };
+        let stored = actions::optional_server(&journal, body)?;
+        let id = stored.as_ref().map(|record| record.id);
         let kept = stored.as_ref().map(actions::stored_settings);
         let damaged = kept.as_ref().is_some_and(Result::is_err);
         let kept = kept.and_then(Result::ok);
