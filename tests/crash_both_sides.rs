@@ -4,25 +4,21 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::process::ExitStatusExt;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 use support::both_directions::settings;
+use support::crash::{self, Template};
 use support::directory::Dump;
-use support::pause;
 use support::pbx::EmployeeRow;
 use support::people::{Someone, crowd, ldif, line};
 use support::servers::slapd::{self, Options, Slapd};
 use support::world::{World, sync};
 
-const MOMENTS: u64 = 25;
-const SIGKILL: i32 = 9;
 /// The attributes that are kept in step.
 const ATTRIBUTES: [&str; 6] = ["displayName", "telephoneNumber", "mobile", "mail", "jpegPhoto", "carLicense"];
 
 /// A PBX and a directory with edits on both sides that no run has seen yet.
-struct Template {
+struct Story {
     world: World,
     id: Value,
     server: Slapd,
@@ -42,68 +38,24 @@ struct Settled {
 
 #[test]
 fn killed_at_every_odd_callback() {
-    killed_at_every_second_callback(1);
+    let Some(story) = Story::make() else { return };
+    crash::kill_at_every_second_callback(&story, 1);
 }
 
 #[test]
 fn killed_at_every_even_callback() {
-    killed_at_every_second_callback(2);
-}
-
-fn killed_at_every_second_callback(first: u64) {
-    let Some(template) = Template::make() else { return };
-    let callbacks = {
-        let world = template.scene();
-        let mut plugin = world.installation.start_with_fault(0);
-        plugin.call(&template.synchronise()).list();
-        plugin.callbacks()
-    };
-    println!("a run makes {callbacks} callbacks");
-    let mut killed = 0;
-    for callback in (first..=callbacks).step_by(2) {
-        let world = template.scene();
-        let mut plugin = world.installation.start_with_fault(callback);
-        plugin.try_call(&template.synchronise());
-        killed += u64::from(plugin.stop().signal() == Some(SIGKILL));
-        template.recover(&world, &format!("callback {callback} of {callbacks}"));
-    }
-    assert!(killed * 20 >= callbacks * 9, "only {killed} of half of {callbacks} callbacks killed the host");
+    let Some(story) = Story::make() else { return };
+    crash::kill_at_every_second_callback(&story, 2);
 }
 
 #[test]
 fn killed_at_random_moments() {
-    let Some(template) = Template::make() else { return };
-    let mut length = {
-        let world = template.scene();
-        let mut plugin = world.installation.start();
-        let begun = Instant::now();
-        sync(&mut plugin, &template.id);
-        u64::try_from(begun.elapsed().as_millis()).expect("a run is short")
-    };
-    let mut killed = 0;
-    // The same fixed sequence as in the test of the first synchronisation.
-    for index in 1..=4 * MOMENTS {
-        let moment = index.wrapping_mul(2_654_435_761) % (length + 1);
-        let world = template.scene();
-        let mut plugin = world.installation.start();
-        plugin.send(&template.synchronise());
-        pause(moment);
-        plugin.kill();
-        if plugin.has_answered() {
-            length = moment.max(1);
-        } else {
-            killed += 1;
-        }
-        template.recover(&world, &format!("{moment} ms of {length}"));
-        if killed == MOMENTS {
-            return;
-        }
-    }
-    panic!("only {killed} of {MOMENTS} kills came before the answer");
+    let Some(story) = Story::make() else { return };
+    crash::kill_at_random_moments(&story);
 }
 
-impl Template {
-    fn make() -> Option<Template> {
+impl Story {
+    fn make() -> Option<Story> {
         let people = crowd(24);
         let writable = "telephoneNumber,mobile,mail,displayName,jpegPhoto,carLicense";
         let server = slapd::start_with(&people[..20], &Options { writable, ..Options::default() })?;
@@ -116,21 +68,9 @@ impl Template {
         assert!(plugin.stop().success());
         edit_both_sides(&world, &server, &people);
         let directory = server.dump();
-        let mut template = Template { world, id, server, directory, expected: Settled::nothing() };
-        template.expected = template.undisturbed();
-        Some(template)
-    }
-
-    fn synchronise(&self) -> Value {
-        json!({"hook": "request", "action": "sync-ldap-users", "body": {"id": self.id}})
-    }
-
-    /// A copy of the PBX, with the directory put back to what it was.
-    fn scene(&self) -> World {
-        self.put_directory_back();
-        let world = self.world.copy();
-        world.installation.forget();
-        world
+        let mut story = Story { world, id, server, directory, expected: Settled::nothing() };
+        story.expected = story.undisturbed();
+        Some(story)
     }
 
     fn undisturbed(&self) -> Settled {
@@ -171,6 +111,19 @@ impl Template {
         if !text.is_empty() {
             self.server.modify(&text);
         }
+    }
+}
+
+impl Template for Story {
+    fn server_id(&self) -> &Value {
+        &self.id
+    }
+
+    fn scene(&self) -> World {
+        self.put_directory_back();
+        let world = self.world.copy();
+        world.installation.forget();
+        world
     }
 
     fn recover(&self, world: &World, when: &str) {

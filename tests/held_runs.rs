@@ -4,28 +4,12 @@ mod support;
 
 use serde_json::{Value, json};
 use support::host::Plugin;
-use support::people::{Someone, crowd};
-use support::servers::slapd::{self, Slapd};
+use support::in_step::InStep;
+use support::people::crowd;
+use support::servers::slapd;
 use support::world::{World, assert_pbx_unchanged, sync};
 
-struct InStep {
-    world: World,
-    server: Slapd,
-    plugin: Plugin,
-    id: Value,
-    people: Vec<Someone>,
-}
-
 impl InStep {
-    fn make(count: usize) -> Option<InStep> {
-        let people = crowd(count);
-        let server = slapd::start(&people)?;
-        let world = World::new();
-        let (mut plugin, id) = world.install(&server.settings("none"));
-        sync(&mut plugin, &id);
-        Some(InStep { world, server, plugin, id, people })
-    }
-
     /// Gives the first `count` people other e-mail addresses.
     fn change_addresses(&self, count: usize) {
         for person in &self.people[..count] {
@@ -44,7 +28,7 @@ impl InStep {
 
 #[test]
 fn what_is_held_is_made_once_it_is_approved() {
-    let Some(mut both) = InStep::make(20) else { return };
+    let Some(mut both) = InStep::make(20, "none") else { return };
     both.change_addresses(8);
     both.server.set(&both.people[19].login, "displayName", "Safe Change");
     let before = both.world.pbx().dump();
@@ -78,7 +62,7 @@ fn what_is_held_is_made_once_it_is_approved() {
 
 #[test]
 fn what_is_rejected_is_not_asked_about_again_until_it_grows() {
-    let Some(mut both) = InStep::make(20) else { return };
+    let Some(mut both) = InStep::make(20, "none") else { return };
     both.change_addresses(8);
     sync(&mut both.plugin, &both.id);
     let held = both.held();
@@ -94,7 +78,7 @@ fn what_is_rejected_is_not_asked_about_again_until_it_grows() {
 
 #[test]
 fn a_filter_that_drops_nearly_everybody_makes_nobody_leave() {
-    let Some(mut both) = InStep::make(30) else { return };
+    let Some(mut both) = InStep::make(30, "none") else { return };
     let settings = json!({"id": both.id, "userFilter": "(&(objectClass=inetOrgPerson)(uid=person00001))"});
     both.plugin.save(&settings).data();
     let before = both.world.pbx().dump();
@@ -108,7 +92,7 @@ fn a_filter_that_drops_nearly_everybody_makes_nobody_leave() {
 
 #[test]
 fn an_answer_of_nobody_cannot_be_approved() {
-    let Some(mut both) = InStep::make(10) else { return };
+    let Some(mut both) = InStep::make(10, "none") else { return };
     both.plugin.save(&json!({"id": both.id, "userFilter": "(uid=nobody)"})).data();
     let before = both.world.pbx().dump();
     let refused = both.plugin.request("sync-ldap-users", json!({"id": both.id}));

@@ -3,34 +3,15 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::host::Plugin;
+use support::in_step::InStep;
 use support::pbx::EmployeeRow;
-use support::people::{Someone, crowd};
-use support::servers::slapd::{self, Slapd};
-use support::world::{World, count, row, sync};
+use support::people::Someone;
+use support::world::{count, row, sync};
 
 /// One value of an employee.
 type Column = fn(&EmployeeRow) -> &String;
 
-/// A PBX in step with a directory of some people.
-struct InStep {
-    world: World,
-    server: Slapd,
-    plugin: Plugin,
-    id: Value,
-    people: Vec<Someone>,
-}
-
 impl InStep {
-    fn make() -> Option<InStep> {
-        let people = crowd(12);
-        let server = slapd::start(&people)?;
-        let world = World::new();
-        let (mut plugin, id) = world.install(&server.settings("ldaps"));
-        sync(&mut plugin, &id);
-        Some(InStep { world, server, plugin, id, people })
-    }
-
     /// Synchronises after a change of the directory: `changed` people are updated and all others skipped, exactly the
     /// changed records are announced, and the run after that does nothing.
     fn sync_changes(&mut self, changed: usize) -> Value {
@@ -54,7 +35,7 @@ impl InStep {
 
 #[test]
 fn one_changed_value_changes_one_person() {
-    let Some(mut both) = InStep::make() else { return };
+    let Some(mut both) = InStep::make(12, "ldaps") else { return };
     let login = "person00003";
     let name = both.people[2].name.clone();
     let changes: [(&str, &str, Column, &str); 5] = [
@@ -77,7 +58,7 @@ fn one_changed_value_changes_one_person() {
 
 #[test]
 fn two_people_swap_numbers_mobiles_and_addresses_in_one_run() {
-    let Some(mut both) = InStep::make() else { return };
+    let Some(mut both) = InStep::make(12, "ldaps") else { return };
     let (one, two) = (both.people[4].clone(), both.people[7].clone());
     let (was_one, was_two) = (both.world.pbx().employee_named(&one.name), both.world.pbx().employee_named(&two.name));
     for attribute in ["telephoneNumber", "mobile", "mail"] {
@@ -100,7 +81,7 @@ fn two_people_swap_numbers_mobiles_and_addresses_in_one_run() {
 
 #[test]
 fn a_difference_in_spelling_alone_changes_neither_side() {
-    let Some(mut both) = InStep::make() else { return };
+    let Some(mut both) = InStep::make(12, "ldaps") else { return };
     both.server.set("person00001", "mobile", "8(916)000-00-01");
     both.server.set("person00002", "mail", "PERSON00002@Example.Test");
     let before = both.world.sides(&both.server);

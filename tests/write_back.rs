@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
+use support::in_step::InStep;
 use support::people::crowd;
 use support::servers::slapd;
 use support::wait_until;
@@ -12,12 +13,9 @@ use support::world::{World, row, sync};
 
 #[test]
 fn a_missing_right_is_a_conflict_that_names_the_attribute_and_stays_until_it_is_given() {
-    let people = crowd(6);
     // The login may write the number, the mobile and the e-mail address, and not the name.
-    let Some(server) = slapd::start(&people) else { return };
-    let world = World::new();
-    let (mut plugin, id) = world.install(&server.settings("none"));
-    sync(&mut plugin, &id);
+    let Some(both) = InStep::make(6, "none") else { return };
+    let InStep { world, server, mut plugin, id, people } = both;
     let user = world.pbx().employee_named(&people[0].name).user_id;
     world.pbx().rename(user, "Renamed Here");
     world.pbx().set_mobile(user, "79261112233");
@@ -44,11 +42,8 @@ fn a_missing_right_is_a_conflict_that_names_the_attribute_and_stays_until_it_is_
 
 #[test]
 fn somebody_who_edits_the_directory_between_our_read_and_our_write_is_not_overwritten() {
-    let people = crowd(6);
-    let Some(server) = slapd::start(&people) else { return };
-    let world = World::new();
-    let (mut plugin, id) = world.install(&server.settings("none"));
-    sync(&mut plugin, &id);
+    let Some(both) = InStep::make(6, "none") else { return };
+    let InStep { world, server, mut plugin, id, people } = both;
     let user = world.pbx().employee_named(&people[0].name).user_id;
     world.pbx().set_mobile(user, "79261112233");
     // A change for the PBX too, so that the run has to wait for its database, which somebody holds.

@@ -7,10 +7,12 @@
 pub(crate) mod both_directions;
 pub(crate) mod browser;
 pub(crate) mod build;
+pub(crate) mod crash;
 pub(crate) mod directory;
 pub(crate) mod employee_check;
 pub(crate) mod first_sync;
 pub(crate) mod host;
+pub(crate) mod in_step;
 pub(crate) mod inside;
 pub(crate) mod package;
 pub(crate) mod pbx;
