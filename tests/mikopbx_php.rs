@@ -51,6 +51,14 @@ impl Scene {
         module.execute("UPDATE servers SET next_run = 0", []).expect("the servers");
     }
 
+    /// When the edits the library knows of were made, Unix time in milliseconds.
+    fn edits_made(&self) -> Vec<i64> {
+        let module = Connection::open(self.world.module_database()).expect("module.db");
+        let mut edits = module.prepare("SELECT made FROM pbx_edits").expect("the table");
+        let made = edits.query_map([], |row| row.get(0)).expect("the edits");
+        made.collect::<Result<_, _>>().expect("times")
+    }
+
     fn key_mode(&self, directory: &Path) -> u32 {
         fs::metadata(directory.join("secret.key")).expect("the key").permissions().mode() & 0o777
     }
@@ -190,6 +198,7 @@ fn the_worker_answers_the_pbx_ticks_and_takes_edits() {
     let events = [event("Users"), event("Sip"), event("CallQueues"), event("PbxSettings"), json!({"action": "x"})];
     scene.php.succeed(&json!({"do": "event", "data": events}));
     assert_eq!(scene.services.waiting(EDITS), 2, "employees' models only");
+    let told = support::real_time();
 
     let person = scene.world.pbx().employee(scene.world.pbx().last_user_id());
     let login = scene.server.by_login("displayName").into_iter().find(|(_, names)| names.contains(&person.name));
@@ -197,6 +206,12 @@ fn the_worker_answers_the_pbx_ticks_and_takes_edits() {
     scene.make_due();
     let mut worker = scene.php.start_worker();
     assert!(wait_until(Duration::from_secs(10), || scene.services.waiting(EDITS) == 0), "{}", scene.php.syslog());
+    let taken = || scene.edits_made().len() == 2;
+    assert!(wait_until(Duration::from_secs(10), taken), "{}", scene.php.syslog());
+    assert!(
+        scene.edits_made().iter().all(|made| *made <= told),
+        "an edit is as old as it is, however late it is taken"
+    );
     let moved = || scene.world.pbx().employee(person.user_id).email == "moved@example.test";
     assert!(wait_until(Duration::from_secs(30), moved), "{}", scene.php.syslog());
     let [replied, answer] = [0, 1].map(|part| scene.php.drive(&json!({"do": "ping"}))[part].clone());

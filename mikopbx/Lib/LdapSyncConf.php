@@ -74,6 +74,8 @@ class LdapSyncConf extends ConfigClass
             return;
         }
         $this->edits ??= new BeanstalkClient(self::EDITS_TUBE);
+        // The worker may take it much later, and which edit is newer is decided by the time of the edit.
+        $data['at'] = (int)(microtime(true) * 1000);
         $this->edits->publish(json_encode($data), null, 1024, 0, self::EDIT_TIME_TO_RUN);
     }
 

@@ -1,7 +1,6 @@
 //! The story of two sides that are edited by people: told on every directory.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +11,8 @@ use super::host::{Answer, Plugin};
 use super::pbx::md5_hex;
 use super::pbx_edit::told;
 use super::people::{Someone, crowd, ldif};
-use super::run;
 use super::world::{World, assert_pbx_unchanged, row, sync};
+use super::{real_time, run};
 
 /// A SIP secret MikoPBX takes.
 const GOOD_SECRET: &str = "Kj8sHd72LmQp4Xz9Vb3T";
@@ -72,12 +71,6 @@ pub(crate) fn settings(directory: &Directory, security: &str) -> Value {
         settings["attributes"]["userAccountControl"] = json!("employeeType");
     }
     settings
-}
-
-#[expect(clippy::disallowed_methods, reason = "the directories keep real time, and the story is told around it")]
-fn real_time() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    i64::try_from(since.as_millis()).expect("a time of this age")
 }
 
 impl Story<'_> {

@@ -27,7 +27,14 @@ pub(crate) mod world;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Now, Unix time in milliseconds, for tests beside servers that keep real time.
+#[expect(clippy::disallowed_methods, reason = "servers keep real time, and the test is told around it")]
+pub(crate) fn real_time() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(since.as_millis()).expect("a time of this age")
+}
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
