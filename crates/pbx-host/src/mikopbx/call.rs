@@ -108,7 +108,8 @@ fn stop(module: &Module, services: &PbxServices, answers: &Receiver<Value>, limi
 /// The answer with one more sentence: an error, or information where it succeeded after all.
 fn with_error(mut answer: Value, text: &str) -> Value {
     let kind = if answer["status"] == 0 { "info" } else { "error" };
-    if let Some(messages) = answer["answer"]["messages"][kind].as_array_mut() {
+    let messages = answer.pointer_mut(&format!("/answer/messages/{kind}")).and_then(Value::as_array_mut);
+    if let Some(messages) = messages {
         messages.push(text.into());
     }
     answer

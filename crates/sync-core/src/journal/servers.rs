@@ -56,7 +56,7 @@ impl Journal {
 
     /// Stores a server: a new one when `id` is `None`. A password of `None` keeps the stored one, an empty one removes it.
     ///
-    /// `fingerprint` is what the links' bases depend on, see [`concerned`]. When it is no longer the stored one, the bases
+    /// `fingerprint` is what the links' bases depend on, see `concerned`. When it is no longer the stored one, the bases
     /// concerned are forgotten in the same transaction, and what a run with the older fingerprint still stores comes
     /// without bases ([`super::SettleBatch::fingerprint`]).
     ///
