@@ -6,7 +6,7 @@
    in. The sink is called exactly once per hook, also for errors. The hooks return an ldap_sync_status.
 
    Generated from crates/plugin-abi; edit that, then run
-   UPDATE_EXPECT=1 cargo test --test tidy the_header */
+   UPDATE_EXPECT=1 cargo test --test module the_header */
 
 #ifndef LDAP_SYNC_H
 #define LDAP_SYNC_H

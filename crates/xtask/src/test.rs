@@ -8,11 +8,14 @@ use crate::package;
 use crate::packages::{self, Packages};
 use crate::steps::{Steps, Tally, cargo};
 
+/// Tests that run at the same time: most of them wait for a server most of the time.
+const SIDE_BY_SIDE: &str = "4";
+
 /// Runs every check and every test.
 ///
 /// On Debian as root it first installs the servers the tests use (slapd, Samba AD DC, 389 Directory Server, beanstalkd,
 /// Redis), PHP, and the linker for old systems; elsewhere it uses what is there, and tests of what is absent say that
-/// they are left out. Takes less than an hour on two cores. Every server is private, on loopback, and stopped by the
+/// they are left out. Takes less than half an hour on two cores. Every server is private, on loopback, and stopped by the
 /// test that started it.
 ///
 ///   cargo xtask test             everything
@@ -32,11 +35,12 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     let mut steps = Steps::default();
     steps.run("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     steps.run("lints", &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    // The tests start these programs; tests/support/build.rs makes the same selection.
+    // The tests start these programs; tests/module/support/build.rs makes the same selection.
     let programs = ["build", "--workspace", "--exclude", "xtask", "--lib", "--bins", "--examples"];
     let mut tally = Tally { passed: 0, failed: 1 };
     if steps.run("programs", &mut cargo(&programs))? {
         let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
+        test.env("RUST_TEST_THREADS", SIDE_BY_SIDE);
         servers(&mut test, options.quick, packages);
         tally = steps.run_tests("tests", &mut test)?;
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
@@ -70,9 +71,13 @@ fn installed() -> bool {
     present
 }
 
+/// A port below those that the system gives to outgoing connections: none takes it before slapd does, and nobody who
+/// tries it is connected with himself.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    let any = || 10_000 + u16::try_from(RandomState::new().build_hasher().finish() % 20_000).expect("a small number");
+    std::iter::repeat_with(any)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port")
 }
 
 fn run(directory: &Path, program: &str, arguments: &[&str]) {
