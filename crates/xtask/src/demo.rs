@@ -25,8 +25,7 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Builds in the dev profile, which compiles in a fraction of the release profile's time and whose dependencies are
-/// optimised, so that a first demo is quick.
+/// Builds in the dev profile, which compiles in a fraction of the release profile's time, so that a first demo is quick.
 pub(crate) fn demo(options: &Options) -> anyhow::Result<()> {
     println!("Building the library and the host program; the first time takes a few minutes.");
     let program = build()?;

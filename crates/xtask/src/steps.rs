@@ -13,9 +13,15 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().and_then(Path::parent).expect("this crate stands in crates/xtask").to_owned()
 }
 
-/// The cargo that runs us, at the root of the repository.
+/// The cargo that runs us, at the root of the repository. It is not told about our own package, whose name in the
+/// environment would make libraries be built for it again.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
     command.current_dir(root()).args(arguments);
     command
 }

@@ -1,5 +1,6 @@
 //! Builds the programs the tests start, once per test binary, in the profile the test itself was built with.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -38,17 +39,21 @@ pub(crate) fn output_directory() -> PathBuf {
 }
 
 fn build(output: &Path) {
-    let profile = match output.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    // The same selection as `cargo xtask test` builds beforehand, so that nothing is compiled twice.
-    command.current_dir(root()).args(["build", "--quiet", "--workspace", "--exclude", "xtask"]);
-    command.args(["--lib", "--bins", "--examples", "--profile", profile]);
-    command.arg("--target-dir").arg(output.parent().expect("target/<profile> has a parent"));
+    let profile = output.file_name().filter(|name| *name != "debug").unwrap_or("dev".as_ref());
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // The same as `cargo xtask test` builds before it runs us, and without what cargo tells us about our own package:
+    // libraries would be compiled again for it.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_a_package(name)) {
+        command.env_remove(name);
+    }
+    command.current_dir(root()).args(["build", "--quiet", "--workspace", "--lib", "--bins", "--examples", "--profile"]);
+    command.arg(profile).arg("--target-dir").arg(output.parent().expect("target/<profile> has a parent"));
     super::run(&mut command);
+}
+
+fn is_about_a_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 fn existing(file: PathBuf) -> PathBuf {

@@ -46,9 +46,14 @@ impl Journal {
         self.select("user_id = ?1 ORDER BY server_id", [user_id])
     }
 
-    /// The links of people who have left, of one server or of all, those who left last first.
+    /// The links of people who have left, of one server or of all, those who left last first. Whoever is in use in
+    /// another server's directory has not left.
     pub fn departed(&self, server_id: Option<i64>) -> Result<Vec<Link>, JournalError> {
-        self.select("state <> 'active' AND (?1 IS NULL OR server_id = ?1) ORDER BY since DESC, id", [server_id])
+        let condition = "state <> 'active' AND (?1 IS NULL OR server_id = ?1) AND NOT EXISTS (
+            SELECT 1 FROM links AS other
+            WHERE other.user_id = links.user_id AND other.user_id > 0 AND other.state = 'active')
+            ORDER BY since DESC, id";
+        self.select(condition, [server_id])
     }
 
     fn select(&self, condition: &str, parameters: impl rusqlite::Params) -> Result<Vec<Link>, JournalError> {

@@ -11,7 +11,7 @@ use crate::support::directory::{Directory, Kind};
 use crate::support::people::{self, Someone};
 use crate::support::{free_port, have, program, run};
 
-const SERVICE: &str = "cn=pbx,ou=service,dc=example,dc=test";
+pub(crate) const SERVICE: &str = "cn=pbx,ou=service,dc=example,dc=test";
 
 /// What may differ from one test to the next.
 pub(crate) struct Options {
