@@ -9,7 +9,7 @@ use sync_core::journal::{Journal, PeopleQuery, RunRecord, ServerRecord};
 use crate::answer::{Answer, Failure};
 use crate::plugin::Plugin;
 use crate::settings::{Form, Settings, as_boolean};
-use crate::{VERSION, conflicts, held, people, runs};
+use crate::{VERSION, conflicts, held, orders, people, runs};
 
 /// Runs listed by `get-runs`, at most.
 const RUNS_LISTED: u32 = 100;
@@ -35,7 +35,7 @@ const fn served_with_form(name: &'static str, serve: Action) -> Served {
 }
 
 /// Every action served.
-const ACTIONS: [Served; 25] = [
+const ACTIONS: [Served; 26] = [
     served("get-actions", &[], get_actions),
     served("get-servers", &[], get_servers),
     served("get-server", &["id"], get_server),
@@ -45,7 +45,8 @@ const ACTIONS: [Served; 25] = [
     served_with_form("get-available-ldap-users", runs::available),
     served("preview-sync", &["id"], runs::preview),
     served("sync-ldap-users", &["id"], runs::synchronise),
-    served("start-sync", &["id"], runs::start),
+    served("start-sync", &["id", "planId", "heldRunId"], orders::start),
+    served("apply-plan", &["planId"], orders::apply_plan),
     served("get-disabled-ldap-users", &["id"], people::departed),
     served("get-server-conflicts", &["id"], conflicts::list),
     served("resolve-conflict", &["recordId", "choice", "userId"], conflicts::resolve),

@@ -122,7 +122,7 @@ impl From<RunError> for Failure {
             RunError::Directory(error) => error.into(),
             RunError::Pbx(error) => error.into(),
             RunError::Journal(error) => error.into(),
-            RunError::Grown(_) => Failure::new(LDAP_SYNC_REFUSED, error.to_string()),
+            RunError::Grown(_) | RunError::PlanChanged(_) => Failure::new(LDAP_SYNC_REFUSED, error.to_string()),
             RunError::Cancelled => Failure::new(LDAP_SYNC_CANCELLED, RunError::Cancelled.to_string()),
         }
     }

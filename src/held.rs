@@ -1,15 +1,13 @@
 //! What the limits hold, approved or rejected by an administrator.
 
-use plugin_abi::status::ldap_sync_status::*;
 use serde_json::{Value, json};
 use sync_core::journal::{HeldRun, Journal, ServerRecord};
-use sync_core::limits::Limits;
 use sync_core::report;
 
 use crate::actions::required_id;
 use crate::answer::{Answer, Failure};
 use crate::plugin::Plugin;
-use crate::runs::{self, Wanted};
+use crate::orders::{self, Order, nothing_held};
 
 /// What is held, as `get-status` tells it.
 pub(crate) fn row(held: &HeldRun) -> Value {
@@ -24,20 +22,15 @@ fn find(journal: &Journal, run_id: i64) -> Result<(ServerRecord, HeldRun), Failu
             return Ok((record, held));
         }
     }
-    let text = format!("nothing is held under run {run_id} any more; get-status names what is held now");
-    Err(Failure::new(LDAP_SYNC_REFUSED, text))
+    Err(nothing_held(run_id))
 }
 
 /// `approve-held-run`: plans again and makes the run, with what was held; refuses when that has grown meanwhile.
 pub(crate) fn approve(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let run_id = required_id(body, "runId")?;
     let mut journal = plugin.journal()?;
-    let _lock = plugin.run_lock()?;
-    let (record, held) = find(&journal, run_id)?;
-    // The limits of a tick are in force, so that a crowd of new people is compared with the one approved.
-    let limits =
-        Limits { tick: true, first_run: !record.approved_first_run, approved: held.holds, ..Limits::default() };
-    runs::synchronise_now(plugin, &mut journal, &record, Wanted { limits, all_or_nothing: true, queued: None })
+    let (record, _) = find(&journal, run_id)?;
+    orders::carry_out(plugin, &mut journal, &record, &Order::Held(run_id))
 }
 
 /// `reject-held-run`: what is held stays undone, and is not asked about again until it grows.

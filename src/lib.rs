@@ -14,6 +14,7 @@ mod held;
 pub mod hooks;
 #[expect(unsafe_code, reason = "the callbacks of the C host are called here")]
 mod host;
+mod orders;
 mod people;
 mod plugin;
 mod runs;

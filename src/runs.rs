@@ -13,12 +13,14 @@ use sync_core::journal::{Journal, ServerRecord};
 use sync_core::limits::{Hold, Limits};
 use sync_core::pbx::{Pbx, PbxSnapshot};
 use sync_core::plan::Plan;
+use sync_core::previewed::Previewed;
 use sync_core::report;
 use sync_core::run::{self, Job, Report, RunError, Session};
 use sync_core::vault::Vault;
 
 use crate::actions::{form_or_stored, required_id, server, stored_settings, unknown_keys};
 use crate::answer::{Answer, Failure};
+use crate::orders::{self, Order};
 use crate::plugin::Plugin;
 use crate::settings::{DEFAULT_INTERVAL, Settings};
 
@@ -48,24 +50,16 @@ pub(crate) fn preview(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
     let settings = stored_settings(&record)?;
     let password = journal.password(record.id)?.unwrap_or_default();
     let (plan, holds) = plan_only(plugin, &mut journal, record.id, &settings, password)?;
-    Ok(Answer::new(report::preview(&plan, &holds, record.id)).with_info([report::summary(&plan, &[], &holds)]))
+    let plan_id = journal.note_preview(record.id, &Previewed::of(&plan), plugin.host.now())?;
+    let preview = report::preview(&plan, &holds, record.id, &plan_id);
+    Ok(Answer::new(preview).with_info([report::summary(&plan, &[], &holds)]))
 }
 
 /// `sync-ldap-users`: a run made by hand.
 pub(crate) fn synchronise(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let mut journal = plugin.journal()?;
     let record = server(&journal, required_id(body, "id")?)?;
-    let _lock = plugin.run_lock()?;
-    synchronise_now(plugin, &mut journal, &record, Wanted::by_hand())
-}
-
-/// `start-sync`: asks for a run, which the next tick makes; answers its id at once.
-pub(crate) fn start(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let mut journal = plugin.journal()?;
-    let record = server(&journal, required_id(body, "id")?)?;
-    let run_id = journal.queue_run(record.id, plugin.host.now())?;
-    let told = "the run begins with the next tick of the worker".to_owned();
-    Ok(Answer::new(json!({"runId": run_id})).with_info([told]))
+    orders::carry_out(plugin, &mut journal, &record, &Order::Everything)
 }
 
 /// What kind of run is wanted.
@@ -74,15 +68,13 @@ pub(crate) struct Wanted {
     pub(crate) limits: Limits,
     /// Nothing is done when the limits hold anything beyond what was approved.
     pub(crate) all_or_nothing: bool,
+    /// Nothing is done unless it is exactly this.
+    pub(crate) exactly: Option<Previewed>,
     /// The run that was asked for by `start-sync`.
     pub(crate) queued: Option<i64>,
 }
 
 impl Wanted {
-    fn by_hand() -> Wanted {
-        Wanted::default()
-    }
-
     /// Whether nobody stands behind the run.
     fn is_unattended(&self) -> bool {
         self.limits.tick && !self.all_or_nothing
@@ -121,7 +113,7 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     // What cannot be put in order fails the servers that are due as well, and there it is recorded for the page.
     let mut failures: Vec<Failure> = settle_earlier(plugin, &mut journal).err().into_iter().collect();
     let mut ran = Vec::new();
-    let mut wanted = asked_for(&journal)?;
+    let mut wanted = orders::asked_for(plugin, &mut journal)?;
     for record in journal.servers()?.into_iter().filter(|record| is_due(record, now)) {
         if wanted.iter().all(|(asked, _)| asked.id != record.id) {
             let limits = Limits { tick: true, first_run: !record.approved_first_run, ..Limits::default() };
@@ -142,23 +134,12 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
             }
         }
     }
-    let next = journal.servers()?.iter().filter(|record| goes_by_itself(record)).map(next_run).min();
+    let next = journal.servers()?.iter().filter(|record| record.autosync).map(next_run).min();
     let data = json!({"ran": ran, "nextDue": next});
     match failures.into_iter().next() {
         None => Ok(Answer::new(data)),
         Some(failure) => Err(failure.with_data(data)),
     }
-}
-
-/// Runs that somebody asked for by `start-sync`.
-fn asked_for(journal: &Journal) -> Result<Vec<(ServerRecord, Wanted)>, Failure> {
-    let mut wanted = Vec::new();
-    for run in journal.queued_runs()? {
-        if let Some(record) = journal.server(run.server_id)? {
-            wanted.push((record, Wanted { queued: Some(run.id), ..Wanted::by_hand() }));
-        }
-    }
-    Ok(wanted)
 }
 
 /// Puts in order what an earlier process left, and announces what is still to be announced. To be called with the run
@@ -175,13 +156,9 @@ fn settle_earlier(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure>
 }
 
 /// A server without a first run by hand is read and planned too: what the first run would do is held for approval.
-fn goes_by_itself(record: &ServerRecord) -> bool {
-    record.autosync
-}
-
 /// A PBX starts in 1970 until its clock is set: a time in the future counts as due.
 fn is_due(record: &ServerRecord, now: i64) -> bool {
-    goes_by_itself(record) && (next_run(record) <= now || record.last_attempt > now)
+    record.autosync && (next_run(record) <= now || record.last_attempt > now)
 }
 
 /// When the next automatic run is due, Unix time in milliseconds. A shorter interval than that of the last run counts
@@ -234,9 +211,9 @@ fn try_run_server(
     let password = journal.password(record.id)?.unwrap_or_default();
     let policy = settings.policy(record.id, &record.fingerprint);
     let unattended = wanted.is_unattended();
-    let Wanted { mut limits, all_or_nothing, queued } = wanted;
+    let Wanted { mut limits, all_or_nothing, exactly, queued } = wanted;
     limits.most_new = usize::try_from(settings.most_new_people).unwrap_or(limits.most_new);
-    let job = Job { policy: &policy, limits, queued, all_or_nothing };
+    let job = Job { policy: &policy, limits, queued, all_or_nothing, exactly };
     let report = with_session(plugin, journal, &settings, password, |session| run::synchronise(job, session))?;
     if !unattended && !found_nobody(&report) {
         journal.approve_first_run(record.id, &record.fingerprint)?;

@@ -135,10 +135,11 @@ pub fn summary(plan: &Plan, outcomes: &[PersonOutcome], holds: &[Hold]) -> Strin
     sentence
 }
 
-/// The answer of `preview-sync`.
-pub fn preview(plan: &Plan, holds: &[Hold], server_id: i64) -> Value {
+/// The answer of `preview-sync`. `plan_id` is what `apply-plan` takes.
+pub fn preview(plan: &Plan, holds: &[Hold], server_id: i64, plan_id: &str) -> Value {
     json!({
         "serverId": server_id,
+        "planId": plan_id,
         "coverage": coverage(&plan.coverage),
         "counts": count(plan, &[]),
         "people": plan.people.iter().map(|person| person_row(person, None)).collect::<Vec<_>>(),

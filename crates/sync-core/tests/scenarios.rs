@@ -341,7 +341,7 @@ fn a_person_who_left_is_shown_with_a_name_after_the_mapping_changed() {
     scene.change_mapping();
     scene.directory.keep_only(|key| key != "anna");
     let report = scene.sync();
-    let answer = report::preview(&report.plan, &report.holds, scene.policy.server_id);
+    let answer = report::preview(&report.plan, &report.holds, scene.policy.server_id, "");
     assert_eq!(answer["departures"][0]["name"], "Anna Berg");
 }
 

@@ -12,11 +12,11 @@ const PATIENCE = 10;
  * `failed` (with `error`).
  */
 export class SyncJob {
-  /** `heldRunId` names the held run that is approved; without it everything is synchronised. */
-  constructor(serverId, status, heldRunId = null) {
+  /** `order` is what is asked for: `{ heldRunId }` to approve what is held, `{ planId }` to apply a preview, or all. */
+  constructor(serverId, status, order = {}) {
     this.serverId = serverId;
     this.status = status;
-    this.heldRunId = heldRunId;
+    this.order = order;
     this.state = 'running';
     this.listeners = new Set();
     this.finished = this.run();
@@ -34,12 +34,11 @@ export class SyncJob {
     this.status.expectingRun += 1;
     this.status.refresh();
     try {
-      if (this.heldRunId === null && insideMikoPbx()) {
+      if (insideMikoPbx()) {
         await this.askWorker();
         return;
       }
-      const answer = await (this.heldRunId === null
-        ? call('sync-ldap-users', { id: this.serverId }) : call('approve-held-run', { runId: this.heldRunId }));
+      const answer = await this.carryOut();
       this.become('done', { rows: answer.data || [], summary: answer.info[0] || '', notes: answer.info.slice(1) });
     } catch (error) {
       if (error.kind === 'unreachable') await this.followHistory(before, error);
@@ -50,9 +49,15 @@ export class SyncJob {
     }
   }
 
+  carryOut() {
+    const { heldRunId, planId } = this.order;
+    if (heldRunId !== undefined) return call('approve-held-run', { runId: heldRunId });
+    return planId ? call('apply-plan', { planId }) : call('sync-ldap-users', { id: this.serverId });
+  }
+
   /** MikoPBX has few processes for requests and ends them soon, so there the worker makes the run. */
   async askWorker() {
-    const { runId } = (await call('start-sync', { id: this.serverId })).data;
+    const { runId } = (await call('start-sync', { id: this.serverId, ...this.order })).data;
     for (let misses = 0; misses < PATIENCE;) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
       await this.status.reload();

@@ -13,6 +13,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../../db/0002_runs.sql"),
     include_str!("../../../../db/0003_conflicts_and_edits.sql"),
     include_str!("../../../../db/0004_both_directions.sql"),
+    include_str!("../../../../db/0005_orders.sql"),
 ];
 
 /// The version this program makes.

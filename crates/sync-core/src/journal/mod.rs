@@ -19,6 +19,7 @@ mod links;
 mod lock;
 mod migrations;
 mod people;
+mod previews;
 mod runs;
 mod seal;
 mod servers;

@@ -32,6 +32,8 @@ pub struct RunRecord {
     pub state: String,
     /// Somebody asked for it and the worker has not begun it yet; its state is `running`.
     pub queued: bool,
+    /// What it was asked to do, as JSON; empty when nobody asked.
+    pub asked: String,
     /// One sentence for a person.
     pub summary: String,
     /// Numbers of the report, as JSON.
@@ -71,7 +73,7 @@ pub struct ChangeRecord {
     pub replaced_json: String,
 }
 
-const COLUMNS: &str = "id, server_id, kind, started, ended, state, summary, counts_json, error, done, total, queued";
+const COLUMNS: &str = "id, server_id, kind, started, ended, state, summary, counts_json, error, done, total, queued, asked";
 
 impl Journal {
     /// Notes the beginning of a run of `kind` (`manual` or `tick`) and answers its id.
@@ -88,18 +90,20 @@ impl Journal {
         })
     }
 
-    /// Notes that somebody asked for a run of a server, and answers its id; one that waits already is answered again.
-    pub fn queue_run(&mut self, server_id: i64, now: i64) -> Result<i64, JournalError> {
+    /// Notes that somebody asked for a run of a server, and for what, as JSON; answers its id. One that waits already and
+    /// was asked the same is answered again.
+    pub fn queue_run(&mut self, server_id: i64, asked: &str, now: i64) -> Result<i64, JournalError> {
         self.write(|tx| {
             if !super::servers::exists(tx, server_id)? {
                 return Err(JournalError::NoServer { id: server_id });
             }
-            let waiting = "SELECT id FROM runs WHERE server_id = ?1 AND state = 'running' AND queued = 1";
-            if let Some(id) = tx.query_row(waiting, [server_id], |row| row.get(0)).optional()? {
+            let waiting =
+                "SELECT id FROM runs WHERE server_id = ?1 AND state = 'running' AND queued = 1 AND asked = ?2";
+            if let Some(id) = tx.query_row(waiting, params![server_id, asked], |row| row.get(0)).optional()? {
                 return Ok(id);
             }
-            let sql = "INSERT INTO runs (server_id, kind, started, queued) VALUES (?1, 'manual', ?2, 1)";
-            tx.execute(sql, params![server_id, now])?;
+            let sql = "INSERT INTO runs (server_id, kind, started, queued, asked) VALUES (?1, 'manual', ?2, 1, ?3)";
+            tx.execute(sql, params![server_id, now, asked])?;
             Ok(tx.last_insert_rowid())
         })
     }
@@ -372,6 +376,7 @@ fn run_from_row(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         done: row.get(9)?,
         total: row.get(10)?,
         queued: row.get(11)?,
+        asked: row.get(12)?,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::limits::{Hold, Limits};
 use crate::pbx::{Pbx, PbxError, secret};
 use crate::plan::Plan;
 use crate::policy::Policy;
+use crate::previewed::Previewed;
 use crate::report::{PersonOutcome, count, hold_row, summary};
 use crate::vault::Vault;
 
@@ -49,12 +50,14 @@ pub struct Job<'a> {
     pub queued: Option<i64>,
     /// Nothing is done when the limits hold anything beyond what was approved.
     pub all_or_nothing: bool,
+    /// Nothing is done unless it is exactly what a preview has shown.
+    pub exactly: Option<Previewed>,
 }
 
 impl<'a> Job<'a> {
     /// A run made by hand.
     pub fn by_hand(policy: &'a Policy) -> Job<'a> {
-        Job { policy, limits: Limits::default(), queued: None, all_or_nothing: false }
+        Job { policy, limits: Limits::default(), queued: None, all_or_nothing: false, exactly: None }
     }
 }
 
@@ -115,6 +118,9 @@ pub enum RunError {
     /// What was approved is less than what would be done now.
     #[error("nothing was done: more is held now than was approved; look at it again and approve that ({})", told(.0))]
     Grown(Vec<Hold>),
+    /// What was to be applied is not what would be done now; the differences.
+    #[error("nothing was done: this is no longer what the preview has shown ({}); look at a new preview", .0.join("; "))]
+    PlanChanged(Vec<String>),
     /// Somebody asked for it.
     #[error("the run was cancelled; what was done before stays, the rest is done by the next run")]
     Cancelled,
@@ -170,6 +176,7 @@ impl Run<'_, '_> {
         if self.job.all_or_nothing && !holds.is_empty() {
             return Err(RunError::Grown(holds));
         }
+        self.compare_with_preview(&plan)?;
         self.session.journal.note_region(self.job.policy.server_id, &region)?;
         let mut outcomes: Vec<PersonOutcome> = plan
             .people
@@ -184,6 +191,12 @@ impl Run<'_, '_> {
         written?;
         let summary = summary(&plan, &outcomes, &holds);
         Ok(Report { run_id: self.run_id, plan, outcomes, holds, summary })
+    }
+
+    fn compare_with_preview(&self, plan: &Plan) -> Result<(), RunError> {
+        let Some(shown) = &self.job.exactly else { return Ok(()) };
+        let differences = shown.differences(&Previewed::of(plan));
+        if differences.is_empty() { Ok(()) } else { Err(RunError::PlanChanged(differences)) }
     }
 
     fn read_and_plan(&mut self) -> Result<Reading, RunError> {

@@ -128,18 +128,23 @@ function cardActions(app, id, section) {
 
 /** Starts a synchronisation unless one of this server is under way here, and shows its view. */
 export function startSync(app, id) {
-  startJob(app, id, null);
+  startJob(app, id, {});
 }
 
 /** Makes the run `heldRunId` that the limits held, and shows its view. */
 export function startApproval(app, id, heldRunId) {
-  startJob(app, id, heldRunId);
+  startJob(app, id, { heldRunId });
 }
 
-function startJob(app, id, heldRunId) {
+/** Makes exactly what the preview `planId` has shown, and shows its view. */
+export function startPlan(app, id, planId) {
+  startJob(app, id, { planId });
+}
+
+function startJob(app, id, order) {
   const job = app.jobs.get(String(id));
   const running = (job && job.state === 'running') || isRunning(app.status.server(id));
-  if (!running) app.jobs.set(String(id), new SyncJob(id, app.status, heldRunId));
+  if (!running) app.jobs.set(String(id), new SyncJob(id, app.status, order));
   const path = `servers/${encodeURIComponent(id)}/sync`;
   if (window.location.hash === `#/${path}`) app.showRoute(true);
   else app.go(path);

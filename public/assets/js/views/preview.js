@@ -6,7 +6,7 @@ import { badge, changeLine, fieldName, fieldValue, personCell, personState, side
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { dataTable } from '../table.js';
-import { startSync } from './card.js';
+import { startPlan } from './card.js';
 import { noteLine } from './found.js';
 import { heldList } from './held.js';
 
@@ -42,11 +42,13 @@ function planSummary(app, server, plan, reload) {
     .reduce((sum, kind) => sum + (counts[kind] || 0), 0);
   const again = h('button', { type: 'button', class: 'ui button' }, t('preview.again'));
   again.addEventListener('click', () => withBusy(again, reload));
-  const sync = changes > 0 && app.can('sync-ldap-users')
-    && h('button', { type: 'button', class: 'ui primary button', on: { click: () => startSync(app, server.id) } }, t('preview.sync'));
+  const apply = changes > 0 && app.can('apply-plan') && h('button', {
+    type: 'button', class: 'ui primary button', on: { click: () => startPlan(app, server.id, plan.planId) },
+  }, t('preview.apply'));
   return h('div', { class: 'ui segment ls-plan' },
     h('p', { class: 'ls-summary' }, planSentence(counts, changes)),
-    h('div', { class: 'ls-actions' }, sync, again));
+    h('div', { class: 'ls-actions' }, apply, again),
+    apply && h('p', { class: 'ls-hint' }, t('preview.applyHint')));
 }
 
 function planSentence(counts, changes) {

@@ -32,23 +32,28 @@ export function showSync(app, panel, signal, server) {
 
 /** The kind and title of the message about a run whose answer is its record. */
 function endOf(job) {
-  if (job.ended !== 'done') return ['negative', t('sync.failed')];
+  if (job.ended !== 'done') return ['negative', failedTitle(job)];
   return job.state === 'ended' ? ['positive', t('sync.done')] : ['info', t('sync.recorded')];
 }
 
 function endText(job) {
-  if (job.state === 'ended' && job.ended !== 'done') return `${t('sync.failed')}: ${job.summary}`;
-  if (job.state === 'failed') return t(job.heldRunId === null ? 'sync.failed' : 'held.notApproved');
+  if (job.state === 'ended' && job.ended !== 'done') return `${failedTitle(job)}: ${job.summary}`;
+  if (job.state === 'failed') return failedTitle(job);
   return `${t('sync.done')} ${job.summary}`;
 }
 
+function failedTitle({ order }) {
+  if (order.heldRunId !== undefined) return t('held.notApproved');
+  return t(order.planId ? 'sync.notApplied' : 'sync.failed');
+}
+
 function showJob(app, panel, job) {
-  const again = () => startSync(app, job.serverId);
+  const retry = Object.keys(job.order).length === 0 && (() => startSync(app, job.serverId));
   if (job.state === 'running') {
     fill(panel, loading(t('sync.running')), h('p', { class: 'ls-hint' }, t('sync.runningHint')));
   } else if (job.state === 'failed') {
-    fill(panel, job.heldRunId === null ? errorMessage(job.error, { title: t('sync.failed'), retry: again })
-      : errorMessage(job.error, { title: t('held.notApproved') }));
+    fill(panel, errorMessage(job.error, { title: failedTitle(job), retry }), job.order.planId
+      && h('a', { class: 'ui button', href: `#/servers/${encodeURIComponent(job.serverId)}/preview` }, t('preview.again')));
   } else if (job.state === 'recorded' || job.state === 'ended') {
     fill(panel, message(...endOf(job), [job.summary].filter(Boolean)),
       app.can('get-run') && h('a', { class: 'ui button', href: `#/runs/${encodeURIComponent(job.runId)}` }, t('runs.details')));
