@@ -9,7 +9,7 @@ use sync_core::journal::{Journal, PeopleQuery, RunRecord, ServerRecord};
 use crate::answer::{Answer, Failure};
 use crate::plugin::Plugin;
 use crate::settings::{Form, Settings, as_boolean};
-use crate::{VERSION, conflicts, held, orders, people, runs};
+use crate::{VERSION, browse, conflicts, held, orders, people, runs};
 
 /// Runs listed by `get-runs`, at most.
 const RUNS_LISTED: u32 = 100;
@@ -35,13 +35,16 @@ const fn served_with_form(name: &'static str, serve: Action) -> Served {
 }
 
 /// Every action served.
-const ACTIONS: [Served; 26] = [
+const ACTIONS: [Served; 30] = [
     served("get-actions", &[], get_actions),
     served("get-servers", &[], get_servers),
     served("get-server", &["id"], get_server),
     served("delete-server", &["id"], delete_server),
     served("set-autosync", &["id", "autosync"], set_autosync),
     served_with_form("test-connection", test_connection),
+    served_with_form("get-directory-tree", browse::tree),
+    served_with_form("get-directory-schema", browse::schema),
+    served("get-photo", &["id", "directoryId"], browse::photo),
     served_with_form("get-available-ldap-users", runs::available),
     served("preview-sync", &["id"], runs::preview),
     served("sync-ldap-users", &["id"], runs::synchronise),
@@ -61,6 +64,7 @@ const ACTIONS: [Served; 26] = [
     served("explain-person", &["userId"], people::explain),
     served("get-runs", &["id"], get_runs),
     served("get-run", &["runId"], get_run),
+    served("export-run", &["runId"], export_run),
     served("cancel-run", &["runId"], cancel_run),
 ];
 
@@ -218,14 +222,20 @@ fn set_autosync(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     Ok(Answer::new(json!({"id": id, "autosync": autosync})).with_info(waits.then(|| info.to_owned())))
 }
 
-fn test_connection(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
-    let (form, password) = form_or_stored(&plugin.journal()?, body)?;
+/// The same, ready for use: fields with which no directory can be asked are named.
+pub(crate) fn checked_form(journal: &Journal, body: &Value) -> Result<(Form, directory::ServerSettings), Failure> {
+    let (form, password) = form_or_stored(journal, body)?;
     let settings = form.settings.directory(password);
     let errors = directory::validate(&settings);
-    if !errors.is_empty() {
-        let errors = errors.into_iter().map(|(field, text)| (field.to_owned(), text)).collect();
-        return Err(Failure::fields(errors, unknown_keys(&form.unknown)));
+    if errors.is_empty() {
+        return Ok((form, settings));
     }
+    let errors = errors.into_iter().map(|(field, text)| (field.to_owned(), text)).collect();
+    Err(Failure::fields(errors, unknown_keys(&form.unknown)))
+}
+
+fn test_connection(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    let (form, settings) = checked_form(&plugin.journal()?, body)?;
     let steps = directory::test_connection(&settings, plugin.host.now());
     let failed = steps.iter().find(|step| !step.ok).map(|step| step.text.clone());
     let data = json!({"steps": steps});
@@ -295,9 +305,18 @@ fn run_record(journal: &Journal, body: &Value) -> Result<RunRecord, Failure> {
 }
 
 fn get_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    run_with_changes(plugin, body, CHANGES_LISTED)
+}
+
+/// `export-run`: a run with all its changes.
+fn export_run(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
+    run_with_changes(plugin, body, u32::MAX)
+}
+
+fn run_with_changes(plugin: &Plugin, body: &Value, most: u32) -> Result<Answer, Failure> {
     let journal = plugin.journal()?;
     let run = run_record(&journal, body)?;
-    let changes = journal.changes(run.id, 0, CHANGES_LISTED)?;
+    let changes = journal.changes(run.id, 0, most)?;
     let mut row = run_row(&run);
     row["changes"] = changes.iter().map(people::change_row).collect();
     row["changeCount"] = journal.change_count(run.id)?.into();

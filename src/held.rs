@@ -6,8 +6,8 @@ use sync_core::report;
 
 use crate::actions::required_id;
 use crate::answer::{Answer, Failure};
-use crate::plugin::Plugin;
 use crate::orders::{self, Order, nothing_held};
+use crate::plugin::Plugin;
 
 /// What is held, as `get-status` tells it.
 pub(crate) fn row(held: &HeldRun) -> Value {

@@ -8,6 +8,7 @@ mod actions;
 mod answer;
 #[expect(unsafe_code, reason = "borrowed memory of the C caller is read here")]
 mod boundary;
+mod browse;
 mod conflicts;
 mod held;
 #[expect(unsafe_code, reason = "the exported C functions")]

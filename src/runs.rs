@@ -18,7 +18,7 @@ use sync_core::report;
 use sync_core::run::{self, Job, Report, RunError, Session};
 use sync_core::vault::Vault;
 
-use crate::actions::{form_or_stored, required_id, server, stored_settings, unknown_keys};
+use crate::actions::{checked_form, required_id, server, stored_settings, unknown_keys};
 use crate::answer::{Answer, Failure};
 use crate::orders::{self, Order};
 use crate::plugin::Plugin;
@@ -30,14 +30,9 @@ const DAYS_KEPT: u32 = 90;
 /// `get-available-ldap-users`: the people a server's filter finds.
 pub(crate) fn available(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let mut journal = plugin.journal()?;
-    let (form, password) = form_or_stored(&journal, body)?;
+    let (form, checked) = checked_form(&journal, body)?;
     let settings = &form.settings;
-    let errors = directory::validate(&settings.directory(password.clone()));
-    if !errors.is_empty() {
-        let errors = errors.into_iter().map(|(field, text)| (field.to_owned(), text)).collect();
-        return Err(Failure::fields(errors, unknown_keys(&form.unknown)));
-    }
-    let (plan, _) = plan_only(plugin, &mut journal, form.id.unwrap_or_default(), settings, password)?;
+    let (plan, _) = plan_only(plugin, &mut journal, form.id.unwrap_or_default(), settings, checked.password)?;
     Ok(Answer::new(report::available_rows(&plan, &settings.mapped()))
         .with_info(plan.warnings)
         .with_info(unknown_keys(&form.unknown)))
@@ -262,6 +257,12 @@ pub(crate) fn recover(plugin: &Plugin, journal: &mut Journal) -> Result<(), Fail
 pub(crate) fn read_pbx(plugin: &Plugin, journal: &Journal) -> Result<PbxSnapshot, Failure> {
     let vault = Arc::new(journal.vault()?);
     Ok(open_pbx(plugin, journal, &journal.paths().spool(), vault)?.read()?)
+}
+
+/// The photo of an employee, if there is one.
+pub(crate) fn pbx_photo(plugin: &Plugin, journal: &Journal, user_id: i64) -> Result<Option<Vec<u8>>, Failure> {
+    let pbx = open_pbx(plugin, journal, &journal.paths().spool(), Arc::new(Vault::closed()))?;
+    pbx.current_photo(user_id).map_err(|text| Failure::new(LDAP_SYNC_REFUSED, text))
 }
 
 fn open_pbx(plugin: &Plugin, journal: &Journal, spool: &Path, vault: Arc<Vault>) -> Result<Pbx, Failure> {

@@ -1,14 +1,16 @@
 //! Calls while a run is under way: a second run is refused, everything else is answered, cancelling keeps what was done.
 //! A run is made to last by stopping the directory's process, or by holding the PBX's own write lock.
 
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::host::Plugin;
 use crate::support::pbx::md5_hex;
 use crate::support::people::{Someone, crowd};
 use crate::support::servers::slapd::{self, Slapd};
-use crate::support::wait_until;
-use crate::support::world::{World, count, preview, sync};
+use crate::support::world::{World, assert_pbx_unchanged, count, preview, sync};
+use crate::support::{run_unchecked, wait_until};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use serde_json::{Value, json};
 
@@ -228,4 +230,40 @@ fn a_preview_during_a_run_shows_what_is_left_and_takes_nothing_from_the_run() {
         let hash = md5_hex(&person.photo_bytes());
         assert!(row.avatar.contains(&hash), "the photo of {}: {:?}", person.name, row.avatar);
     }
+}
+
+#[test]
+fn copies_of_the_modules_files_made_during_a_run_can_be_used() {
+    let Some(mut scene) = Scene::make(150) else { return };
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let module = scene.world.module_database().parent().expect("db").to_owned();
+    let run = scene.synchronise();
+    scene.plugin.send(&run).expect("the plugin takes calls");
+    // As MikoPBX makes a backup of a module: file by file, without asking anybody.
+    let copies: Vec<PathBuf> = (0..15).map(|copy| place.path().join(copy.to_string())).collect();
+    for copy in &copies {
+        // A journal that goes away meanwhile makes cp complain, and the copy is what it is.
+        run_unchecked(Command::new("cp").arg("-r").arg(&module).arg(copy), "");
+        crate::support::pause(25);
+    }
+    let done = scene.plugin.answer();
+    assert_eq!(count(done.list(), "UPDATED"), scene.people.len());
+    let mut made_during_the_run = 0;
+    for copy in &copies {
+        // Whatever moment it is of, the module goes on from it: everybody is recognised, and nobody is made twice.
+        let world = scene.world.copy();
+        let module = world.module_database().parent().expect("db").to_owned();
+        crate::support::run(Command::new("rm").arg("-r").arg(&module));
+        crate::support::run(Command::new("cp").arg("-r").arg(copy).arg(&module));
+        let before = world.pbx().dump();
+        let mut plugin = world.installation.start();
+        plugin.install().data();
+        let runs = plugin.request("get-runs", json!({"id": scene.id})).list().to_vec();
+        made_during_the_run += u64::from(runs.first().is_some_and(|run| run["state"] == "running"));
+        sync(&mut plugin, &scene.id);
+        assert_pbx_unchanged(&before, &world.pbx().dump(), "a run with an older copy of the module's files");
+        let people = plugin.request("get-people", json!({"id": scene.id, "perPage": 1}));
+        assert_eq!(people.data()["total"], json!(scene.people.len()));
+    }
+    assert!(made_during_the_run > 5, "only {made_during_the_run} copies were made during the run");
 }

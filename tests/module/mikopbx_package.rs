@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 #[test]
 fn the_package_holds_what_mikopbx_looks_for_and_nothing_else() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let zip = package::make_in(directory.path());
-    let names = package::names(&zip);
+    let zip = package::made();
+    let names = package::names(zip);
     let tops: BTreeSet<&str> = names.iter().filter_map(|name| name.split('/').next()).collect();
     let wanted = ["App", "LICENSE", "Lib", "Messages", "Setup", "bin", "db", "module.json", "public"];
     assert_eq!(tops, BTreeSet::from(wanted), "{names:?}");
@@ -28,7 +28,7 @@ fn the_package_holds_what_mikopbx_looks_for_and_nothing_else() {
     }
     the_page_finds_its_parts(&names);
     let unpacked = directory.path().join("unpacked");
-    package::unpack(&zip, &unpacked);
+    package::unpack(zip, &unpacked);
     let module: Value = serde_json::from_str(&fs::read_to_string(unpacked.join("module.json")).expect("module.json"))
         .expect("module.json is JSON");
     assert_eq!((&module["moduleUniqueID"], &module["lic_product_id"]), (&json!("ModuleLdapSync"), &json!("0")));
@@ -50,8 +50,9 @@ fn the_page_finds_its_parts(names: &[String]) {
 #[test]
 fn the_same_sources_give_the_same_bytes() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let zips = ["first", "second"].map(|name| fs::read(package::make_in(&directory.path().join(name))).expect("a zip"));
-    assert!(zips[0] == zips[1], "two packages of the same sources differ");
+    let [first, second] =
+        [package::made(), &package::make_in(directory.path())].map(|zip| fs::read(zip).expect("a zip"));
+    assert!(first == second, "two packages of the same sources differ");
 }
 
 #[test]
@@ -60,8 +61,7 @@ fn words_for_mikopbx_are_the_pages_words() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let zip = package::make_in(directory.path());
-    package::unpack(&zip, directory.path());
+    package::unpack(package::made(), directory.path());
     for language in ["en", "ru"] {
         let file = directory.path().join(format!("Messages/{language}.php"));
         let php = run(Command::new("php").args(["-r", "echo json_encode(require $argv[1]);"]).arg(file));

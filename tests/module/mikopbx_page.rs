@@ -30,7 +30,7 @@ impl Cabinet {
         sync(&mut plugin, &id);
         assert!(plugin.stop().success());
         let (module, public) = (world.path().join("unpacked"), world.path().join("cabinet"));
-        package::unpack(&package::make_in(world.path()), &module);
+        package::unpack(package::made(), &module);
         write_pages(&module, &public, world.pbx().last_user_id());
         let site = Site::start_with(&world, &public);
         Some(Cabinet { world, site, server })

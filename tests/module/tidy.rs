@@ -33,8 +33,20 @@ const UNSAFE_FILES: &[&str] = &[
 ];
 
 /// Modules of sync-core whose functions are values in, values out.
-const PURE: &[&str] =
-    &["person", "phone", "rules", "normalise", "matching", "claims", "merge", "numbering", "plan", "limits", "report"];
+const PURE: &[&str] = &[
+    "person",
+    "phone",
+    "rules",
+    "normalise",
+    "matching",
+    "claims",
+    "merge",
+    "numbering",
+    "plan",
+    "limits",
+    "report",
+    "previewed",
+];
 
 /// What a pure module may not name: input, output, clocks, chance, the log.
 const IMPURE: &[&str] = &[

@@ -52,6 +52,52 @@ fn is_below(dn: &[(String, String)], base: &[(String, String)]) -> bool {
     !base.is_empty() && dn.ends_with(base)
 }
 
+/// A name for comparing: the components in lower case, the last one first, so that what stands below something sorts
+/// after it.
+pub(crate) fn key(dn: &str) -> String {
+    let Ok(parts) = components(dn) else { return dn.to_lowercase() };
+    let parts: Vec<String> = parts.into_iter().rev().map(|(kind, value)| format!("{kind}={value}")).collect();
+    // Below every character a value may have, so that a unit's own children follow it before any other unit does.
+    parts.join("\u{1}")
+}
+
+/// What an entry stands in; empty at the top.
+pub(crate) fn parent(dn: &str) -> String {
+    let parts = split(dn, &[',', ';']);
+    parts[1..].iter().map(|part| part.trim()).collect::<Vec<_>>().join(",")
+}
+
+/// The value of the first component, without its escapes (RFC 4514, 3); for reading only.
+pub(crate) fn first_value(dn: &str) -> String {
+    let first = split(dn, &[',', ';']).swap_remove(0);
+    let value = first.split_once('=').map_or(first.as_str(), |(_, value)| value).trim();
+    unescape(value)
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let plain = digits.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| u8::from_str_radix(text, 16).ok())
+}
+
+/// Takes back the escapes of RFC 4514, 2.4: a backslash before two hexadecimal digits or before the character itself.
+fn unescape(value: &str) -> String {
+    let mut rest = value.as_bytes();
+    let mut plain = Vec::new();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'\\' {
+            plain.push(*first);
+        } else if let Some(byte) = rest.get(..2).and_then(hex_byte) {
+            plain.push(byte);
+            rest = &rest[2..];
+        } else if let [escaped, after @ ..] = rest {
+            plain.push(*escaped);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
 /// The longest of `contexts` that `dn` stands in or below; `dn` itself where there is none.
 pub(crate) fn context_of(dn: &str, contexts: &[String]) -> String {
     let Ok(parts) = components(dn) else { return dn.to_owned() };
@@ -117,6 +163,21 @@ mod tests {
         check_base("o=one", "o=one,dc=example,dc=test");
         assert_eq!(search_base("ou=all,ou=people", "ou=some"), "ou=some,ou=all,ou=people");
         assert_eq!(search_base("", "ou=some,dc=a"), "ou=some,dc=a");
+    }
+
+    #[test]
+    fn units_are_taken_apart_and_compared() {
+        assert_eq!(parent("cn=Smith\\, Ann, ou=Staff,dc=a"), "ou=Staff,dc=a");
+        assert_eq!((parent("dc=a").as_str(), parent("").as_str()), ("", ""));
+        assert_eq!(first_value("ou=R\\2cD\\+\\D0\\99 ,dc=a"), "R,D+Й");
+        assert_eq!(
+            (first_value("dc=a").as_str(), first_value("").as_str(), first_value("ou=\\").as_str()),
+            ("a", "", "")
+        );
+        assert_eq!(key("OU=Staff, DC=A"), key("ou=staff,dc=a"));
+        let mut units = ["ou=a b,dc=x", "ou=z,ou=a,dc=x", "ou=a,dc=x", "dc=x"].map(|dn| (key(dn), dn));
+        units.sort();
+        assert_eq!(units.map(|(_, dn)| dn), ["dc=x", "ou=a,dc=x", "ou=z,ou=a,dc=x", "ou=a b,dc=x"]);
     }
 
     #[test]

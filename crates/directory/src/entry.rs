@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ldap3::asn1::{PL, StructureTag};
 
 /// Most values of one attribute that are kept.
-pub(crate) const MAX_VALUES: usize = 1_000;
+pub(crate) const MAX_VALUES: usize = 4_000;
 /// Longest text value that is used, in bytes.
 const MAX_TEXT: usize = 4_096;
 
@@ -65,6 +65,11 @@ impl RawEntry {
     /// The values of an attribute, as bytes.
     pub(crate) fn values(&self, attribute: &str) -> &[Vec<u8>] {
         self.attributes.get(&attribute.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of the attributes, in lower case and without options (RFC 4512, 2.5).
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.keys().map(String::as_str).filter(|name| !name.contains(';'))
     }
 
     /// Whether the attribute has more values than were kept or sent.

@@ -30,16 +30,20 @@ mod ids;
 mod photos;
 mod read;
 mod relay;
+mod schema;
 mod settings;
 mod times;
 mod tls;
 mod transport;
+mod tree;
 mod validate;
 mod write;
 
 pub use diagnose::{AttributeRight, TestStep};
+pub use schema::{AttributeInfo, Sample, Schema};
 pub use settings::{Attributes, LARGEST_PAGE, SMALLEST_PAGE, Security, ServerSettings, Timeouts, Vendor};
 pub use tls::CertificateInfo;
+pub use tree::{Tree, Unit};
 pub use validate::validate;
 
 use crate::connection::Connection;
@@ -118,6 +122,47 @@ impl Directory for LdapDirectory {
             let outcome = write::write(&connection, settings, writes, replaced_photos, done).await;
             connection.close().await;
             outcome
+        })
+    }
+}
+
+impl LdapDirectory {
+    /// The units below the base DN, with how many people the filter finds in each.
+    pub fn tree(&self) -> Result<Tree, DirectoryError> {
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            let (mut connection, _) = Connection::open(&settings).await?;
+            let tree = tree::read(&mut connection, &settings).await;
+            connection.close().await;
+            tree
+        })
+    }
+
+    /// The attributes of the schema, with what some people have in them. No value that may be a secret is in it.
+    pub fn schema(&self) -> Result<Schema, DirectoryError> {
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            let (connection, _) = Connection::open(&settings).await?;
+            let schema = schema::read(&connection, &settings).await;
+            connection.close().await;
+            schema
+        })
+    }
+
+    /// The photo of one person; nothing when they have none, or are not shown to the login.
+    pub fn photo(&self, key: &DirectoryKey) -> Result<Option<Vec<u8>>, DirectoryError> {
+        let attribute = self.settings.attributes.photo.clone();
+        if attribute.is_empty() {
+            return Ok(None);
+        }
+        let settings = Arc::clone(&self.settings);
+        run(async move {
+            let (mut connection, _) = Connection::open(&settings).await?;
+            let (mut photo, keys, names) = (None, [key.clone()], vec![attribute.clone()]);
+            let keep = |_, entry: entry::RawEntry| photo = entry.values(&attribute).first().cloned();
+            let found = elsewhere::by_keys(&mut connection, &settings, &keys, names, keep).await;
+            connection.close().await;
+            found.map(|()| photo)
         })
     }
 }

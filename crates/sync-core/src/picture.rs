@@ -96,6 +96,12 @@ pub fn for_directory(bytes: &[u8], most: usize) -> Result<Vec<u8>, String> {
     }
 }
 
+/// A small JPEG of an image, at most `side` pixels wide and high, turned the way its camera said.
+pub fn thumbnail(bytes: &[u8], side: u32) -> Result<Vec<u8>, String> {
+    check(bytes)?;
+    encode(&decode(bytes)?.thumbnail(side, side), QUALITIES[0])
+}
+
 fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     let mut reader = reader(bytes)?;
     let mut limits = Limits::default();

@@ -113,11 +113,14 @@ mod tests {
         let before = previewed(&[("1", "Anna", "new"), ("2", "Boris", "mobile"), ("3", "Clara", "mail")]);
         let after = previewed(&[("1", "Anna", "new"), ("2", "Boris", "mail"), ("4", "Dora", "new")]);
         assert_eq!(before.differences(&before), Vec::<String>::new());
-        assert_eq!(before.differences(&after), [
-            "Boris: something else would be done now",
-            "Clara: nothing is to be done any more",
-            "Dora: was not in the preview",
-        ]);
+        assert_eq!(
+            before.differences(&after),
+            [
+                "Boris: something else would be done now",
+                "Clara: nothing is to be done any more",
+                "Dora: was not in the preview",
+            ]
+        );
         let many: Vec<String> = (10..35).map(|number| number.to_string()).collect();
         let many: Vec<(&str, &str, &str)> = many.iter().map(|key| (key.as_str(), "Somebody", "new")).collect();
         let told = Previewed::default().differences(&previewed(&many));

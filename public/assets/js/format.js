@@ -61,10 +61,15 @@ const WORDS = {
 
 /** A field's value; of a photo and a SIP secret only that there is one. */
 export function fieldValue(field, value) {
-  const empty = value === null || value === undefined || value === '';
-  if (empty) return h('span', { class: 'ls-empty-value' }, t('value.empty'));
-  if (Object.hasOwn(WORDS, field)) return h('span', {}, WORDS[field](value));
-  return val(value);
+  const text = fieldText(field, value);
+  if (text === '') return h('span', { class: 'ls-empty-value' }, t('value.empty'));
+  return Object.hasOwn(WORDS, field) ? h('span', {}, text) : val(text);
+}
+
+/** The same as text, empty where there is no value. */
+export function fieldText(field, value) {
+  if (value === null || value === undefined || value === '') return '';
+  return Object.hasOwn(WORDS, field) ? WORDS[field](value) : String(value);
 }
 
 /** The name of the side a change happens on. */

@@ -42,6 +42,17 @@ export function loading(text = t('loading')) {
     h('span', { class: 'ls-spinner', 'aria-hidden': 'true' }), h('span', {}, text));
 }
 
+/** Opens a dialog with `title` above `children`; it goes when it is closed, and the focus returns to where it was. */
+export function openDialog(title, ...children) {
+  const titleId = uniqueId('dialog');
+  const dialog = h('dialog', { class: 'ls-dialog', 'aria-labelledby': titleId },
+    h('h2', { class: 'ui header', id: titleId }, title), children);
+  dialog.addEventListener('close', () => dialog.remove());
+  document.getElementById('module-ldap-sync').append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
 /**
  * Asks before something is done. `work` runs when the reader agrees; the question stays open, with the error, when it
  * fails. `kind` colours the button (Semantic: negative, primary), `keep` is the word for leaving things as they are,
@@ -49,18 +60,13 @@ export function loading(text = t('loading')) {
  */
 export function confirmAndDo({ title, text, button, work, content = null, kind = 'negative', keep = t('button.keep') }) {
   return new Promise((resolve) => {
-    const titleId = uniqueId('dialog');
     const problem = h('div', {});
     const yes = h('button', { class: `ui ${kind} button`, type: 'submit' }, button);
     const no = h('button', { class: 'ui button', type: 'button', autofocus: true }, keep);
     const form = h('form', { class: 'ui form', novalidate: true }, content, problem, h('div', { class: 'ls-actions' }, yes, no));
-    const dialog = h('dialog', { class: 'ls-dialog', 'aria-labelledby': titleId },
-      h('h2', { class: 'ui header', id: titleId }, title), h('p', {}, text), form);
+    const dialog = openDialog(title, h('p', {}, text), form);
     let done = false;
-    dialog.addEventListener('close', () => {
-      dialog.remove();
-      resolve(done);
-    });
+    dialog.addEventListener('close', () => resolve(done));
     no.addEventListener('click', () => dialog.close());
     form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -74,7 +80,5 @@ export function confirmAndDo({ title, text, button, work, content = null, kind =
         }
       });
     });
-    document.getElementById('module-ldap-sync').append(dialog);
-    dialog.showModal();
   });
 }

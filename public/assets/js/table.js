@@ -141,6 +141,7 @@ export function dataTable({ caption, columns, rows, filters: allFilters = [], se
     table.element, nothing, pages.element);
 }
 
-function fold(text) {
+/** `text` as a search compares it. */
+export function fold(text) {
   return String(text).toLocaleLowerCase().normalize('NFKC');
 }

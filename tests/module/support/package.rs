@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 use super::build::{built, output_directory};
 use super::{root, run};
@@ -15,12 +18,22 @@ pub(crate) fn make(arguments: &[&str]) -> String {
     run(command.args(arguments))
 }
 
-/// Makes a package of the tests' binaries in `directory`; answers the zip. `LDAP_SYNC_PACKAGE` names a finished one to be
-/// tested in its place.
+/// The package of the tests' binaries, made once; `LDAP_SYNC_PACKAGE` names a finished one to be tested in its place.
+pub(crate) fn made() -> &'static Path {
+    static MADE: OnceLock<(PathBuf, Option<TempDir>)> = OnceLock::new();
+    &MADE
+        .get_or_init(|| match std::env::var_os("LDAP_SYNC_PACKAGE") {
+            Some(zip) => (std::path::absolute(zip).expect("the working directory"), None),
+            None => {
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                (make_in(directory.path()), Some(directory))
+            }
+        })
+        .0
+}
+
+/// Makes a package of the tests' binaries in `directory`; answers the zip.
 pub(crate) fn make_in(directory: &Path) -> PathBuf {
-    if let Some(zip) = std::env::var_os("LDAP_SYNC_PACKAGE") {
-        return std::path::absolute(zip).expect("the working directory");
-    }
     let binaries = built().host.parent().expect("a program stands in a directory").to_owned();
     let text = |path: &Path| path.to_str().expect("our paths are UTF-8").to_owned();
     make(&["--binaries", &text(&binaries), "--output", &text(directory)]);

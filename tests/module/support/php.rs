@@ -29,7 +29,7 @@ impl Php {
         }
         world.pbx().set_setting("WEBPort", &services.bus.port.to_string());
         let home = world.path().to_owned();
-        let zip = package::make_in(&home.join("package"));
+        let zip = package::made().to_owned();
         Some(Php { settings: services.settings(world), home, zip })
     }
 

@@ -41,6 +41,12 @@ impl Journal {
         })
     }
 
+    /// The link of one entry.
+    pub fn link(&self, server_id: i64, key: &DirectoryKey) -> Result<Option<Link>, JournalError> {
+        let found = self.select("server_id = ?1 AND directory_key = ?2", (server_id, key.as_str()))?;
+        Ok(found.into_iter().next())
+    }
+
     /// The links of one employee, of whichever server.
     pub fn links_of_user(&self, user_id: i64) -> Result<Vec<Link>, JournalError> {
         self.select("user_id = ?1 ORDER BY server_id", [user_id])

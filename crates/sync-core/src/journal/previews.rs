@@ -7,12 +7,7 @@ use crate::previewed::Previewed;
 
 impl Journal {
     /// Keeps what a preview showed, in place of the server's earlier one; answers its id.
-    pub fn note_preview(
-        &mut self,
-        server_id: i64,
-        previewed: &Previewed,
-        now: i64,
-    ) -> Result<String, JournalError> {
+    pub fn note_preview(&mut self, server_id: i64, previewed: &Previewed, now: i64) -> Result<String, JournalError> {
         let plan_id = previewed.id(server_id);
         let people = serde_json::to_string(previewed).unwrap_or_default();
         self.write(|tx| {

@@ -73,7 +73,8 @@ pub struct ChangeRecord {
     pub replaced_json: String,
 }
 
-const COLUMNS: &str = "id, server_id, kind, started, ended, state, summary, counts_json, error, done, total, queued, asked";
+const COLUMNS: &str =
+    "id, server_id, kind, started, ended, state, summary, counts_json, error, done, total, queued, asked";
 
 impl Journal {
     /// Notes the beginning of a run of `kind` (`manual` or `tick`) and answers its id.

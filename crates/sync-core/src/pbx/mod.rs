@@ -119,11 +119,21 @@ impl Pbx {
 
     /// The photo of an employee, whose MD5 must be `md5`; a sentence says why it cannot be had.
     pub fn photo(&self, user_id: i64, md5: &str) -> Result<Vec<u8>, String> {
-        let avatar = self
-            .connection
-            .query_row("SELECT avatar FROM m_Users WHERE id = ?1", [user_id], |row| schema::text(row, 0))
-            .map_err(|error| error::explain(&self.database, "reading", error).to_string())?;
-        avatar::bytes(&avatar, md5, &self.places.media)
+        avatar::bytes(&self.avatar(user_id)?, md5, &self.places.media)
+    }
+
+    /// The photo an employee has now, whichever it is; a sentence says why it cannot be had.
+    pub fn current_photo(&self, user_id: i64) -> Result<Option<Vec<u8>>, String> {
+        let avatar = self.avatar(user_id)?;
+        let md5 = avatar::hash(&avatar, &self.places.media)?;
+        if md5.is_empty() { Ok(None) } else { avatar::bytes(&avatar, &md5, &self.places.media).map(Some) }
+    }
+
+    fn avatar(&self, user_id: i64) -> Result<String, String> {
+        let query = "SELECT avatar FROM m_Users WHERE id = ?1";
+        let column = self.connection.query_row(query, [user_id], |row| schema::text(row, 0)).optional();
+        let column = column.map_err(|error| error::explain(&self.database, "reading", error).to_string())?;
+        column.ok_or_else(|| format!("there is no employee with the id {user_id}"))
     }
 
     /// The task that deletes an employee with all their rows; `None` when there is no such employee.

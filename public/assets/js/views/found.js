@@ -5,7 +5,11 @@ import { fill, h, val } from '../dom.js';
 import { badge } from '../format.js';
 import { t } from '../i18n.js';
 import { emptyState, errorMessage, loading } from '../messages.js';
+import { besidePhoto, photo } from '../photos.js';
 import { dataTable } from '../table.js';
+
+/** What a row calls the photo: the attributes that usually hold it. */
+const PHOTO_KEYS = ['photo', 'jpegPhoto', 'thumbnailPhoto'];
 
 /** Shows the section for `server`. */
 export async function showFound(app, panel, signal, server) {
@@ -18,7 +22,7 @@ export async function showFound(app, panel, signal, server) {
     try {
       const { data } = await call('get-available-ldap-users', { id: server.id });
       if (signal.aborted) return;
-      fill(body, data.length ? peopleTable(data) : nobody(server));
+      fill(body, data.length ? peopleTable(app, server, data) : nobody(server));
       app.announce(t('found.count', { count: data.length }));
     } catch (error) {
       if (!signal.aborted) fill(body, errorMessage(error, { title: t('found.failed'), retry: load }));
@@ -31,7 +35,7 @@ function nobody(server) {
     h('a', { class: 'ui button', href: `#/servers/${encodeURIComponent(server.id)}/settings` }, t('action.settings')));
 }
 
-function peopleTable(people) {
+function peopleTable(app, server, people) {
   const text = (id, narrow) => ({ id, label: t(`field.${id}`), narrow, cell: (person) => (person[id] ? val(person[id]) : '–') });
   return [
     h('p', { class: 'ls-summary' }, t('found.count', { count: people.length })),
@@ -39,7 +43,7 @@ function peopleTable(people) {
       caption: t('found.title'),
       rows: people,
       columns: [
-        { ...text('name'), cell: (person) => h('strong', { class: 'ls-name' }, val(person.name || '–')) },
+        { ...text('name'), cell: (person) => nameCell(app, server, person) },
         text('number', true), text('mobile', true), { ...text('email'), wide: true },
         {
           id: 'account', label: t('found.account'), narrow: true,
@@ -55,6 +59,11 @@ function peopleTable(people) {
       searchText: (person) => [person.name, person.number, person.mobile, person.email].join(' '),
     }),
   ];
+}
+
+function nameCell(app, server, person) {
+  const picture = PHOTO_KEYS.some((key) => person[key]) && photo(app, server.id, person.directoryId, person.name);
+  return besidePhoto(picture, h('strong', { class: 'ls-name' }, val(person.name || '–')));
 }
 
 function isDisabled(person) {

@@ -5,6 +5,7 @@ import { fill, h, uniqueId, val } from '../dom.js';
 import { day, personState } from '../format.js';
 import { currentLanguage, t } from '../i18n.js';
 import { emptyState, errorMessage } from '../messages.js';
+import { besidePhoto, photo } from '../photos.js';
 import { serverTitle } from '../status.js';
 import { pager, plainTable, searchBox } from '../table.js';
 
@@ -74,7 +75,7 @@ function columns(app, servers) {
     id, label: t(`field.${id}`), sortable: true, narrow, cell: (person) => (person[id] ? val(person[id]) : '–'),
   });
   return [
-    { ...text('name'), cell: (person) => personLink(app, person) },
+    { ...text('name'), cell: (person) => nameCell(app, person) },
     text('number', true), text('mobile', true), { ...text('email'), wide: true },
     servers.length > 1 && {
       id: 'serverId', label: t('people.server'), cell: (person) => val(titles.get(String(person.serverId)) || '–'),
@@ -82,6 +83,10 @@ function columns(app, servers) {
     { id: 'state', label: t('people.state'), sortable: true, narrow: true, cell: (person) => personState(person.state) },
     { id: 'since', label: t('people.since'), sortable: true, narrow: true, cell: (person) => day(person.since) },
   ].filter(Boolean);
+}
+
+function nameCell(app, person) {
+  return besidePhoto(photo(app, person.serverId, person.directoryId, person.name), personLink(app, person));
 }
 
 /** A person's name, leading to where the values came from. Who is gone (a negative id) has nothing to show there. */

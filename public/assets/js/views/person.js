@@ -5,6 +5,7 @@ import { fill, h, val } from '../dom.js';
 import { badge, bothValues, changeLine, day, fieldName, fieldValue, moment, personState, sideName, whyText } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading } from '../messages.js';
+import { photo } from '../photos.js';
 import { dataTable, plainTable } from '../table.js';
 import { outcomeCell } from './runs.js';
 
@@ -12,7 +13,8 @@ import { outcomeCell } from './runs.js';
 export function showPerson(app, place, signal, userId) {
   const body = h('div', {});
   const heading = h('h1', { class: 'ui header' }, t('person.title'));
-  fill(place, h('a', { class: 'ls-back', href: '#/' }, h('span', { 'aria-hidden': 'true' }, '← '), t('overview.back')), heading, body);
+  const head = h('div', { class: 'ls-person-head' }, heading);
+  fill(place, h('a', { class: 'ls-back', href: '#/' }, h('span', { 'aria-hidden': 'true' }, '← '), t('overview.back')), head, body);
   load();
 
   async function load() {
@@ -21,6 +23,7 @@ export function showPerson(app, place, signal, userId) {
       const { data } = await call('explain-person', { userId });
       if (signal.aborted) return;
       fill(heading, val(data.name || t('person.title')));
+      fill(head, headPhoto(app, data), heading);
       fill(body, facts(data),
         data.servers.length > 0 ? data.servers.map((server) => serverPart(app, server))
           : emptyState(t('person.notLinkedTitle'), t('person.notLinkedText')),
@@ -29,6 +32,12 @@ export function showPerson(app, place, signal, userId) {
       if (!signal.aborted) fill(body, errorMessage(error, { retry: load }));
     }
   }
+}
+
+/** The photo of somebody who is linked. */
+function headPhoto(app, person) {
+  const [server] = person.servers;
+  return server && photo(app, server.serverId, server.directoryId, person.name);
 }
 
 function facts(person) {

@@ -2,9 +2,13 @@
 
 import { call } from '../api.js';
 import { fill, h, val, withBusy } from '../dom.js';
-import { badge, changeLine, fieldName, fieldValue, personCell, personState, sideName } from '../format.js';
+import { exportButtons, fileName } from '../export.js';
+import {
+  badge, changeLine, fieldName, fieldText, fieldValue, personCell, personState, sideName, whyText,
+} from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
+import { besidePhoto, photo } from '../photos.js';
 import { dataTable } from '../table.js';
 import { startPlan } from './card.js';
 import { noteLine } from './found.js';
@@ -28,7 +32,7 @@ export async function showPreview(app, panel, signal, server) {
     try {
       const { data } = await call('preview-sync', { id: server.id });
       if (signal.aborted) return;
-      fill(body, planSummary(app, server, data, load), planWarnings(data), planTable(data));
+      fill(body, planSummary(app, server, data, load), planWarnings(data), planTable(app, server, data));
       app.announce(t('preview.ready'));
     } catch (error) {
       if (!signal.aborted) fill(body, errorMessage(error, { title: t('preview.failed'), retry: load }));
@@ -47,8 +51,39 @@ function planSummary(app, server, plan, reload) {
   }, t('preview.apply'));
   return h('div', { class: 'ui segment ls-plan' },
     h('p', { class: 'ls-summary' }, planSentence(counts, changes)),
-    h('div', { class: 'ls-actions' }, apply, again),
+    h('div', { class: 'ls-actions' }, apply, again, planExport(server, plan)),
     apply && h('p', { class: 'ls-hint' }, t('preview.applyHint')));
+}
+
+/** Buttons that save the plan. */
+function planExport(server, plan) {
+  return exportButtons(fileName('plan', server.id, Date.now()), exportColumns(), planRows(plan).flatMap(exportLines), plan);
+}
+
+function exportColumns() {
+  return [
+    { label: t('preview.action'), value: ({ row }) => tOr(`plan.${row.action}`, row.action) },
+    { label: t('preview.person'), value: ({ row }) => row.name },
+    { label: t('field.number'), value: ({ row }) => row.number },
+    { label: t('runs.field'), value: ({ line }) => fieldName(line.field) },
+    { label: t('export.side'), value: ({ line }) => sideName(line.side) },
+    { label: t('runs.old'), value: ({ line }) => fieldText(line.field, line.old) },
+    { label: t('runs.new'), value: ({ line }) => fieldText(line.field, line.new) },
+    { label: t('runs.why'), value: ({ line }) => whyText(line.why) },
+    { label: t('export.reason'), value: ({ line }) => line.reason },
+    { label: t('export.directoryId'), value: ({ row }) => row.directoryId },
+  ];
+}
+
+/** A person's lines in the exported table: every change and every conflict, or one line for who waits or leaves without. */
+function exportLines(row) {
+  const conflicts = (row.conflicts || []).map(({ field, side, cause, reason }) => (
+    { field, side, reason: [tOr(`cause.${cause}`, cause), reason].filter(Boolean).join(': ') }));
+  const lines = [...(row.changes || []), ...conflicts];
+  if (lines.length === 0 && row.action !== 'unchanged') {
+    lines.push({ reason: [row.held && t('preview.departureHeld'), row.reason].filter(Boolean).join(' ') });
+  }
+  return lines.map((line) => ({ row, line }));
 }
 
 function planSentence(counts, changes) {
@@ -77,27 +112,32 @@ function coverageReason(coverage) {
   return coverage.partial || coverage.Partial || coverage.reason || '';
 }
 
-function planTable(plan) {
+/** Everyone the plan concerns, those of the greatest interest first. */
+function planRows(plan) {
   const departed = (plan.departures || []).map((person) => ({ ...person, action: 'departed' }));
   const accounts = (plan.accounts || []).map((account) => ({ ...account, action: account.step }));
   const order = ACTIONS.map(([action]) => action);
-  const rows = [...(plan.people || []), ...departed, ...accounts]
+  return [...(plan.people || []), ...departed, ...accounts]
     .sort((a, b) => order.indexOf(a.action) - order.indexOf(b.action));
+}
+
+function planTable(app, server, plan) {
+  const rows = planRows(plan);
   if (rows.length === 0) return emptyState(t('preview.emptyTitle'), t('preview.emptyText'));
   return dataTable({
     caption: t('preview.title'),
     rows,
-    columns: planColumns(),
+    columns: planColumns(app, server),
     filters: [
       { label: t('filter.all'), match: () => true },
-      ...order.map((action) => ({ label: t(`plan.${action}`), match: (row) => row.action === action })),
+      ...ACTIONS.map(([action]) => ({ label: t(`plan.${action}`), match: (row) => row.action === action })),
       { label: t('plan.writeBack'), match: (row) => (row.changes || []).some((change) => change.side === 'directory') },
     ],
     searchText: (row) => [row.name, row.number, row.mobile, row.email].join(' '),
   });
 }
 
-function planColumns() {
+function planColumns(app, server) {
   const kinds = Object.fromEntries(ACTIONS);
   return [
     {
@@ -106,11 +146,10 @@ function planColumns() {
     },
     {
       id: 'name', label: t('preview.person'),
-      cell: (row) => [
+      cell: (row) => besidePhoto(getsPhoto(row) && photo(app, server.id, row.directoryId, row.name),
         personCell(row),
         row.state && personState(row.state),
-        row.matchedBy && h('div', { class: 'ls-muted' }, t('preview.matchedBy', { field: tOr(`match.${row.matchedBy}`, fieldName(row.matchedBy)) })),
-      ],
+        row.matchedBy && h('div', { class: 'ls-muted' }, t('preview.matchedBy', { field: tOr(`match.${row.matchedBy}`, fieldName(row.matchedBy)) }))),
     },
     {
       id: 'what', label: t('preview.what'),
@@ -126,6 +165,12 @@ function planColumns() {
       },
     },
   ];
+}
+
+/** Whether the directory's photo comes to the PBX, for people not yet linked: of those who are, only the PBX's is answered. */
+function getsPhoto(row) {
+  return ['create', 'adopt'].includes(row.action)
+    && (row.changes || []).some((change) => change.field === 'photo' && change.side === 'pbx' && change.new);
 }
 
 function conflictLine(conflict) {

@@ -2,8 +2,9 @@
 
 import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
+import { fetchedExportButtons, fileName } from '../export.js';
 import {
-  badge, duration, fieldName, fieldValue, moment, notDone, outcomeText, runSummary, sideName, whyText,
+  badge, duration, fieldName, fieldText, fieldValue, moment, notDone, outcomeText, runSummary, sideName, whyText,
 } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
@@ -71,7 +72,7 @@ export function showRun(app, place, signal, runId) {
     fill(body, loading());
     try {
       const { data } = await call('get-run', { runId });
-      if (!signal.aborted) fill(body, runFacts(app, data), changeTable(data.changes || [], data.changeCount));
+      if (!signal.aborted) fill(body, runFacts(app, data), changeTable(app, data));
     } catch (error) {
       if (!signal.aborted) fill(body, errorMessage(error, { retry: load }));
     }
@@ -92,11 +93,16 @@ function runFacts(app, run) {
   ];
 }
 
-/** `count` is how many changes the run made; the module answers only the first of very many. */
-function changeTable(changes, count) {
+/** The changes of a run; `changeCount` is how many it made, of which the module answers only the first of very many. */
+function changeTable(app, run) {
+  const { changes = [], changeCount: count } = run;
   if (changes.length === 0) return emptyState(t('runs.noChangesTitle'), t('runs.noChangesText'));
   const sides = ['pbx', 'directory'];
-  return h('section', { class: 'ls-section' }, h('h2', { class: 'ui header' }, t('runs.changes')),
+  const problem = h('div', {});
+  return h('section', { class: 'ls-section' },
+    h('div', { class: 'ls-section-head' }, h('h2', { class: 'ui header' }, t('runs.changes')),
+      app.can('export-run') && h('div', { class: 'ls-actions' }, runExport(run, problem))),
+    problem,
     count > changes.length && h('p', { class: 'ls-summary' }, t('runs.changesCut', { shown: changes.length, count })),
     dataTable({
     caption: t('runs.changes'),
@@ -113,6 +119,30 @@ function changeTable(changes, count) {
       ...sides.map((side) => ({ label: sideName(side), match: (change) => change.side === side }))],
     searchText: (change) => [change.person, fieldName(change.field), change.old, change.new, whyText(change.why)].join(' '),
   }));
+}
+
+/** Buttons that save all changes of a run; `problem` is where a failure is shown. */
+function runExport(run, problem) {
+  const columns = [
+    { label: t('preview.person'), value: (change) => change.person },
+    { label: t('runs.field'), value: (change) => fieldName(change.field) },
+    { label: t('export.side'), value: (change) => sideName(change.side) },
+    { label: t('runs.old'), value: (change) => fieldText(change.field, change.old) },
+    { label: t('runs.new'), value: (change) => fieldText(change.field, change.new) },
+    { label: t('runs.why'), value: (change) => whyText(change.why) },
+    { label: t('runs.outcome'), value: (change) => outcomeText(change.outcome) },
+    { label: t('export.directoryId'), value: (change) => change.directoryId },
+  ];
+  return fetchedExportButtons(fileName('run', run.runId, run.startedAt), columns, async () => {
+    fill(problem);
+    try {
+      const { data } = await call('export-run', { runId: run.runId });
+      return { rows: data.changes, data };
+    } catch (error) {
+      fill(problem, errorMessage(error, { title: t('export.failed') }));
+      return null;
+    }
+  });
 }
 
 /** Whether a change was made, and if not, why. */

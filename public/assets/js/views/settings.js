@@ -7,6 +7,7 @@ import { t } from '../i18n.js';
 import { confirmAndDo, errorMessage, loading, message } from '../messages.js';
 import { serverTitle } from '../status.js';
 import { runTest } from './connection.js';
+import { addFilterCount, addUnitPicker, attributeReader } from './pickers.js';
 import {
   ATTRIBUTES, BOTH_CHANGED, DIRECTIONS, FIELDS, STORED_PASSWORD, TYPES, changeSecurity, changeType, draftKey, fromSettings, newServer, toBody,
 } from './settings-draft.js';
@@ -49,6 +50,7 @@ class SettingsForm {
     this.key = draftKey(saved.id);
     this.values = { ...structuredClone(saved), ...structuredClone(app.drafts.get(this.key) || {}) };
     this.controls = new Map();
+    this.followers = [];
     this.problem = h('div', {});
     this.testPlace = h('div', {});
     this.result = h('div', {});
@@ -95,11 +97,13 @@ class SettingsForm {
   }
 
   searchFields() {
-    return fieldset('search',
-      h('div', { class: 'two fields' },
-        this.text('baseDN', { placeholder: 'dc=example,dc=com' }),
-        this.text('organizationalUnit', { hint: true, placeholder: 'ou=people,dc=example,dc=com' })),
+    const fields = fieldset('search',
+      this.text('baseDN', { placeholder: 'dc=example,dc=com' }),
+      this.text('organizationalUnit', { hint: true, placeholder: 'ou=people,dc=example,dc=com' }),
       this.text('userFilter', { hint: true, class: 'ls-code' }));
+    addUnitPicker(this);
+    addFilterCount(this);
+    return fields;
   }
 
   attributeFields() {
@@ -109,7 +113,8 @@ class SettingsForm {
         .map((name) => this.text(`attributes.${name}`, { hint: ATTRIBUTES_WITH_HINT.includes(name) }))));
     }
     this.secretWarning = message('warning', t('form.secretWarning'), [t('form.secretWarningText')]);
-    return fieldset('attributes', h('p', { class: 'ls-hint' }, t('form.attributesHint')), rows, this.secretWarning);
+    return fieldset('attributes', h('p', { class: 'ls-hint' }, t('form.attributesHint')), attributeReader(this), rows,
+      this.secretWarning);
   }
 
   behaviourFields() {
@@ -193,7 +198,7 @@ class SettingsForm {
       this.refresh();
     };
     control.addEventListener(onChange ? 'change' : 'input', changed);
-    this.controls.set(name, { control, property, hintId: hint ? uniqueId('hint') : null });
+    this.controls.set(name, { control, property, hintId: hint ? uniqueId('hint') : null, noteId: null });
     return id;
   }
 
@@ -205,8 +210,42 @@ class SettingsForm {
     if (hint) {
       entry.hint = h('div', { class: 'ls-hint', id: entry.hintId }, t(`form.${name}.hint`));
       element.append(entry.hint);
-      entry.control.setAttribute('aria-describedby', entry.hintId);
+      describe(entry);
     }
+  }
+
+  // What the pickers need of the form.
+
+  /** Puts `button` beside the control of a field, and `places` beneath it. */
+  beside(name, button, ...places) {
+    const { control, element } = this.controls.get(name);
+    const row = h('div', { class: 'ls-beside' });
+    control.replaceWith(row);
+    row.append(control, button);
+    element.append(...places);
+  }
+
+  /** An empty line beneath a field that describes it. */
+  note(name) {
+    const entry = this.controls.get(name);
+    entry.noteId = uniqueId('note');
+    const line = h('div', { class: 'ls-hint', id: entry.noteId, hidden: true, dataset: { note: name } });
+    entry.element.append(line);
+    describe(entry);
+    return line;
+  }
+
+  /** Fills a field as if it was typed. */
+  type(name, value) {
+    const { control } = this.controls.get(name);
+    control.value = value;
+    control.dispatchEvent(new Event('input', { bubbles: true }));
+    control.focus();
+  }
+
+  /** Calls `work` whenever a value has changed. */
+  follow(work) {
+    this.followers.push(work);
   }
 
   /** Takes over values that something other than typing changed. */
@@ -234,6 +273,7 @@ class SettingsForm {
     this.discard.hidden = !dirty;
     if (!dirty) this.draftNote.hidden = true;
     this.unsaved.textContent = dirty ? t('form.unsaved') : '';
+    this.followers.forEach((work) => work());
   }
 
   /** What happens when both sides changed is asked only of values that travel both ways. */
@@ -255,7 +295,7 @@ class SettingsForm {
       const error = await runTest(this.app, this.testPlace, toBody(this.values), {
         signal: this.signal, trust: (sha256) => this.trust(sha256),
       });
-      if (error && error.messages && error.messages.some((entry) => this.find(entry.field))) {
+      if (error && this.namesField(error)) {
         fill(this.testPlace);
         this.showErrors(error, t('test.failed'));
       }
@@ -340,23 +380,28 @@ class SettingsForm {
     return this.controls.get(name) || this.controls.get(`attributes.${name}`) || null;
   }
 
-  showFieldError({ element, control, error, hintId }, text) {
+  /** Whether an error is about a field of the form. */
+  namesField(error) {
+    return (error.messages || []).some((entry) => this.find(entry.field));
+  }
+
+  showFieldError(entry, text) {
+    const { element, control, error } = entry;
     element.classList.add('error');
     error.textContent = text;
     error.hidden = false;
     control.setAttribute('aria-invalid', 'true');
-    control.setAttribute('aria-describedby', [error.id, hintId].filter(Boolean).join(' '));
+    describe(entry);
     const hiddenPart = [this.plainPart, this.tlsPart].find((part) => part.contains(element));
     if (hiddenPart) hiddenPart.hidden = false;
   }
 
   clearError(name) {
-    const { element, control, error, hintId } = this.controls.get(name);
-    element.classList.remove('error');
-    error.hidden = true;
-    control.removeAttribute('aria-invalid');
-    if (hintId) control.setAttribute('aria-describedby', hintId);
-    else control.removeAttribute('aria-describedby');
+    const entry = this.controls.get(name);
+    entry.element.classList.remove('error');
+    entry.error.hidden = true;
+    entry.control.removeAttribute('aria-invalid');
+    describe(entry);
   }
 
   clearErrors() {
@@ -387,6 +432,13 @@ class SettingsForm {
 
 function fieldset(name, ...children) {
   return h('fieldset', { class: 'ui segment ls-fieldset' }, h('legend', {}, t(`form.group.${name}`)), children);
+}
+
+/** Names the lines that describe a control: its error while there is one, its hint, what the directory says of it. */
+function describe({ control, error, hintId, noteId }) {
+  const lines = [!error.hidden && error.id, hintId, noteId].filter(Boolean);
+  if (lines.length) control.setAttribute('aria-describedby', lines.join(' '));
+  else control.removeAttribute('aria-describedby');
 }
 
 /** A name may have a group in front: `attributes.userNameAttribute`. */
