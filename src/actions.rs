@@ -222,7 +222,7 @@ fn set_autosync(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     Ok(Answer::new(json!({"id": id, "autosync": autosync})).with_info(waits.then(|| info.to_owned())))
 }
 
-/// The same, ready for use: fields with which no directory can be asked are named.
+/// The settings a body asks for, ready for use: fields with which no directory can be asked are named.
 pub(crate) fn checked_form(journal: &Journal, body: &Value) -> Result<(Form, directory::ServerSettings), Failure> {
     let (form, password) = form_or_stored(journal, body)?;
     let settings = form.settings.directory(password);
@@ -255,13 +255,13 @@ fn get_status(plugin: &Plugin, _: &Value) -> Result<Answer, Failure> {
 fn status_of(journal: &Journal, record: &ServerRecord) -> Result<Value, Failure> {
     let people = PeopleQuery { server_id: Some(record.id), limit: 1, ..PeopleQuery::default() };
     let (_, linked) = journal.people(&people)?;
-    let last = journal.runs(record.id, 1)?;
+    let last = journal.current_run(record.id)?;
     let held = journal.held(record.id)?.filter(|held| !held.rejected);
     let mut status = json!({
         "id": record.id,
         "autosync": record.autosync,
         "syncedEmployees": linked,
-        "lastRun": last.first().map(run_row),
+        "lastRun": last.as_ref().map(run_row),
         "nextRun": record.autosync.then(|| runs::next_run(record)),
         "waitsForFirstRun": !record.approved_first_run,
         "heldRun": held.as_ref().map(held::row),
@@ -390,7 +390,7 @@ mod tests {
         let module = Module::new();
         let id = module.server();
         let moved = [json!({"serverName": "127.0.0.2"}), json!({"serverPort": 2}), json!({"security": "starttls"})];
-        for action in ["test-connection", "get-available-ldap-users"] {
+        for action in ["test-connection", "get-available-ldap-users", "get-directory-tree", "get-directory-schema"] {
             for change in &moved {
                 let mut body = change.clone();
                 body["id"] = id.into();

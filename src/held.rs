@@ -1,6 +1,7 @@
 //! What the limits hold, approved or rejected by an administrator.
 
 use serde_json::{Value, json};
+use sync_core::host::Host;
 use sync_core::journal::{HeldRun, Journal, ServerRecord};
 use sync_core::report;
 
@@ -37,8 +38,10 @@ pub(crate) fn approve(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> 
 pub(crate) fn reject(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let run_id = required_id(body, "runId")?;
     let mut journal = plugin.journal()?;
-    find(&journal, run_id)?;
+    let (record, _) = find(&journal, run_id)?;
     journal.reject_held(run_id)?;
+    // Somebody else may have asked the worker for it already.
+    journal.cancel_asked(record.id, &Order::Held(run_id).text(), plugin.host.now())?;
     let told = "what was held stays undone; it is asked about again when it grows".to_owned();
     Ok(Answer::new(json!({"runId": run_id})).with_info([told]))
 }

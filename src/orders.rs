@@ -4,7 +4,7 @@ use plugin_abi::status::ldap_sync_status::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sync_core::host::Host;
-use sync_core::journal::{Journal, ServerRecord};
+use sync_core::journal::{Journal, RunRecord, ServerRecord};
 use sync_core::limits::Limits;
 
 use crate::actions::{required_id, server};
@@ -31,9 +31,14 @@ impl Order {
             (Value::Null, Value::Null) => Ok(Order::Everything),
             (Value::String(plan_id), Value::Null) => Ok(Order::Plan(plan_id.clone())),
             (Value::Null, _) => required_id(body, "heldRunId").map(Order::Held),
-            (_, Value::Null) => Err(Failure::field("planId", "the planId of a preview is expected")),
+            (_, Value::Null) => Err(no_plan_id()),
             _ => Err(Failure::field("heldRunId", "either a preview is applied or a held run approved, not both")),
         }
+    }
+
+    /// As a queued run keeps it.
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// The run that does it; a refusal when that cannot be done any more.
@@ -55,6 +60,10 @@ impl Order {
             }
         }
     }
+}
+
+fn no_plan_id() -> Failure {
+    Failure::field("planId", "the planId of a preview is expected")
 }
 
 fn outdated() -> Failure {
@@ -82,7 +91,7 @@ pub(crate) fn carry_out(
 /// `apply-plan`: exactly what a preview showed.
 pub(crate) fn apply_plan(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let Value::String(plan_id) = &body["planId"] else {
-        return Err(Failure::field("planId", "the planId of a preview is expected"));
+        return Err(no_plan_id());
     };
     let mut journal = plugin.journal()?;
     let (server_id, _) = journal.preview(plan_id)?.ok_or_else(outdated)?;
@@ -96,27 +105,15 @@ pub(crate) fn start(plugin: &Plugin, body: &Value) -> Result<Answer, Failure> {
     let record = server(&journal, required_id(body, "id")?)?;
     let order = Order::from_body(body)?;
     order.wanted(&journal, &record)?;
-    let asked = serde_json::to_string(&order).unwrap_or_default();
-    let run_id = journal.queue_run(record.id, &asked, plugin.host.now())?;
+    let run_id = journal.queue_run(record.id, &order.text(), plugin.host.now())?;
     let told = "the run begins with the next tick of the worker".to_owned();
     Ok(Answer::new(json!({"runId": run_id})).with_info([told]))
 }
 
-/// The runs that somebody asked for by `start-sync`. What cannot be done any more is noted as failed, with the reason.
-pub(crate) fn asked_for(plugin: &Plugin, journal: &mut Journal) -> Result<Vec<(ServerRecord, Wanted)>, Failure> {
-    let mut all = Vec::new();
-    for run in journal.queued_runs()? {
-        let Some(record) = journal.server(run.server_id)? else { continue };
-        // Runs asked for by an earlier version of the module name nothing.
-        let order = if run.asked.is_empty() { Ok(Order::Everything) } else { serde_json::from_str(&run.asked) };
-        let order = order.map_err(|_| Failure::argument("this version of the module does not know what was asked for"));
-        match order.and_then(|order| order.wanted(journal, &record)) {
-            Ok(wanted) => all.push((record, Wanted { queued: Some(run.id), ..wanted })),
-            Err(failure) => {
-                log::warn!("run {}: {failure}", run.id);
-                journal.end_queued(run.id, plugin.host.now(), &failure.to_string())?;
-            }
-        }
-    }
-    Ok(all)
+/// The run that a queued row asks for.
+pub(crate) fn wanted_by(journal: &Journal, record: &ServerRecord, run: &RunRecord) -> Result<Wanted, Failure> {
+    // Runs asked for by an earlier version of the module name nothing.
+    let order = if run.asked.is_empty() { Ok(Order::Everything) } else { serde_json::from_str(&run.asked) };
+    let order = order.map_err(|_| Failure::argument("this version of the module does not know what was asked for"))?;
+    Ok(Wanted { queued: Some(run.id), ..order.wanted(journal, record)? })
 }

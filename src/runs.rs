@@ -9,8 +9,9 @@ use plugin_abi::status::ldap_sync_status::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sync_core::host::Host;
-use sync_core::journal::{Journal, ServerRecord};
+use sync_core::journal::{Journal, RunRecord, ServerRecord};
 use sync_core::limits::{Hold, Limits};
+use sync_core::link::Link;
 use sync_core::pbx::{Pbx, PbxSnapshot};
 use sync_core::plan::Plan;
 use sync_core::previewed::Previewed;
@@ -108,23 +109,17 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     // What cannot be put in order fails the servers that are due as well, and there it is recorded for the page.
     let mut failures: Vec<Failure> = settle_earlier(plugin, &mut journal).err().into_iter().collect();
     let mut ran = Vec::new();
-    let mut wanted = orders::asked_for(plugin, &mut journal)?;
-    for record in journal.servers()?.into_iter().filter(|record| is_due(record, now)) {
-        if wanted.iter().all(|(asked, _)| asked.id != record.id) {
-            let limits = Limits { tick: true, first_run: !record.approved_first_run, ..Limits::default() };
-            wanted.push((record, Wanted { limits, ..Wanted::default() }));
-        }
-    }
-    for (record, wanted) in wanted {
-        match run_server(plugin, &mut journal, &record, wanted) {
-            Ok((_, report)) => {
-                let holds: Vec<Value> = report.holds.iter().map(report::hold_row).collect();
-                ran.push(
-                    json!({"serverId": record.id, "runId": report.run_id, "summary": report.summary, "held": holds}),
-                );
-            }
+    for (server_id, asked) in to_run(&journal, now)? {
+        // Read anew, because the settings may have been saved and the run cancelled during the one before.
+        let Some(record) = journal.server(server_id)? else { continue };
+        let row = |run_id: Option<i64>, summary: &str, holds: &[Hold]| {
+            let held: Vec<Value> = holds.iter().map(report::hold_row).collect();
+            json!({"serverId": server_id, "runId": run_id, "summary": summary, "held": held})
+        };
+        match run_wanted(plugin, &mut journal, &record, asked) {
+            Ok(report) => ran.push(row(Some(report.run_id), &report.summary, &report.holds)),
             Err(failure) => {
-                ran.push(json!({"serverId": record.id, "runId": null, "summary": failure.to_string(), "held": []}));
+                ran.push(row(None, &failure.to_string(), &[]));
                 failures.push(failure);
             }
         }
@@ -135,6 +130,35 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
         None => Ok(Answer::new(data)),
         Some(failure) => Err(failure.with_data(data)),
     }
+}
+
+/// The servers that a tick runs: those for which somebody asked, with the row that says for what, then those due.
+fn to_run(journal: &Journal, now: i64) -> Result<Vec<(i64, Option<RunRecord>)>, Failure> {
+    let asked: Vec<RunRecord> = journal.queued_runs()?;
+    let is_asked = |record: &ServerRecord| asked.iter().any(|run| run.server_id == record.id);
+    let due = journal.servers()?.into_iter().filter(|record| is_due(record, now) && !is_asked(record));
+    let due: Vec<(i64, Option<RunRecord>)> = due.map(|record| (record.id, None)).collect();
+    Ok(asked.into_iter().map(|run| (run.server_id, Some(run))).chain(due).collect())
+}
+
+/// One run of a tick. What was asked for and cannot be done any more is noted as failed, with the reason.
+fn run_wanted(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    record: &ServerRecord,
+    asked: Option<RunRecord>,
+) -> Result<Report, Failure> {
+    let wanted = match &asked {
+        Some(run) => orders::wanted_by(journal, record, run),
+        None => {
+            let limits = Limits { tick: true, first_run: !record.approved_first_run, ..Limits::default() };
+            Ok(Wanted { limits, ..Wanted::default() })
+        }
+    };
+    if let (Some(run), Err(failure)) = (&asked, &wanted) {
+        journal.end_queued(run.id, plugin.host.now(), &failure.to_string())?;
+    }
+    Ok(run_server(plugin, journal, record, wanted?)?.1)
 }
 
 /// Puts in order what an earlier process left, and announces what is still to be announced. To be called with the run
@@ -259,10 +283,11 @@ pub(crate) fn read_pbx(plugin: &Plugin, journal: &Journal) -> Result<PbxSnapshot
     Ok(open_pbx(plugin, journal, &journal.paths().spool(), vault)?.read()?)
 }
 
-/// The photo of an employee, if there is one.
-pub(crate) fn pbx_photo(plugin: &Plugin, journal: &Journal, user_id: i64) -> Result<Option<Vec<u8>>, Failure> {
+/// The photo of a linked person's employee; none when there is none, or when the id is another employee's now.
+pub(crate) fn pbx_photo(plugin: &Plugin, journal: &Journal, link: &Link) -> Result<Option<Vec<u8>>, Failure> {
     let pbx = open_pbx(plugin, journal, &journal.paths().spool(), Arc::new(Vault::closed()))?;
-    pbx.current_photo(user_id).map_err(|text| Failure::new(LDAP_SYNC_REFUSED, text))
+    let told = |text| format!("the photo of employee {} cannot be shown: {text}", link.user_id);
+    pbx.current_photo(link.user_id, &link.sip_uniqid).map_err(|text| Failure::new(LDAP_SYNC_DATABASE, told(text)))
 }
 
 fn open_pbx(plugin: &Plugin, journal: &Journal, spool: &Path, vault: Arc<Vault>) -> Result<Pbx, Failure> {

@@ -28,6 +28,7 @@ fn check(server: &Directory, security: &str) {
     plugin.install().data();
     let mut settings = server.settings(security);
     settings["attributes"]["userPasswordAttribute"] = json!("employeeNumber");
+    server.set(&crowd(PEOPLE)[0].login, "employeeNumber", "Kj8sHd72LmQp4Xz9Vb3T");
 
     let below = server.add_unit("Вторая линия");
     server.move_to(&crowd(PEOPLE)[3].login, &below);
@@ -60,7 +61,8 @@ fn check(server: &Directory, security: &str) {
     assert_eq!(named("mail")["filled"], json!(50));
     assert!(named("mail")["sample"].as_str().is_some_and(|sample| sample.ends_with("@example.test")));
     assert_eq!(named("facsimileTelephoneNumber")["filled"], json!(0));
-    assert_eq!(named("employeeNumber")["sample"], json!(""), "the SIP secrets' attribute");
+    assert_eq!((&named("employeeNumber")["sample"], &named("employeeNumber")["filled"]), (&json!(""), &json!(1)));
+    assert!(!schema.to_string().contains("Kj8sHd72"), "a SIP secret");
     assert_eq!(named(server.kind.photo_attribute())["sample"], json!(""), "no text");
     let filled: Vec<i64> = attributes.iter().filter_map(|row| row["filled"].as_i64()).collect();
     assert!(filled.is_sorted_by(|a, b| a >= b), "the most frequent first");

@@ -29,6 +29,7 @@ mod mikopbx_services;
 mod one_search;
 mod page;
 mod previewed;
+mod screens;
 mod support;
 mod taking_over;
 mod tick;

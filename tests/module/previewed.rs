@@ -1,8 +1,11 @@
 //! What a preview showed is applied exactly or not at all, at once or by the worker; a run can be exported whole.
 
+use std::time::Duration;
+
 use crate::support::in_step::InStep;
 use crate::support::people::crowd;
 use crate::support::servers::slapd;
+use crate::support::wait_until;
 use crate::support::world::{World, preview};
 use serde_json::{Value, json};
 
@@ -89,6 +92,52 @@ fn the_worker_applies_a_preview_and_approves_what_was_held() {
     assert_eq!((run["changes"].as_array().map(Vec::len), &run["changeCount"]), (Some(10), &json!(10)), "{run}");
     let gone = both.plugin.request("start-sync", json!({"id": both.id, "heldRunId": held}));
     assert_eq!(gone.status, REFUSED, "{}", gone.body);
+}
+
+#[test]
+fn what_waits_for_the_worker_can_be_taken_back() {
+    let Some(mut both) = InStep::make(20, "none") else { return };
+    for person in &both.people[..10] {
+        both.server.set(&person.login, "mail", &format!("new.{}@example.test", person.login));
+    }
+    both.plugin.request("sync-ldap-users", json!({"id": both.id})).list();
+    let held = |both: &mut InStep| both.plugin.request("get-status", json!({})).data()["servers"][0]["heldRun"].clone();
+    let run = held(&mut both)["runId"].clone();
+
+    // A preview that is not applied leaves what is held where it is.
+    let plan = preview(&mut both.plugin, &both.id)["planId"].clone();
+    both.server.set(&both.people[15].login, "displayName", "Changed Meanwhile");
+    assert_eq!(both.plugin.request("apply-plan", json!({"planId": plan})).status, REFUSED);
+    assert_eq!(held(&mut both)["runId"], run);
+
+    // A rejection also takes back an approval that waits.
+    let approval = both.start(json!({"id": both.id, "heldRunId": run}));
+    let everything = both.start(json!({"id": both.id}));
+    assert_ne!(approval, everything, "two different orders");
+    let shown = both.plugin.request("get-status", json!({})).data()["servers"][0]["lastRun"]["runId"].clone();
+    assert_eq!(shown, approval, "the first that waits");
+    both.plugin.request("reject-held-run", json!({"runId": run})).data();
+    assert_eq!(both.state_of(&approval), "cancelled");
+    both.plugin.tick().data();
+    assert_eq!((both.state_of(&approval), both.state_of(&everything)), ("cancelled".to_owned(), "done".to_owned()));
+    let employees = both.world.pbx().employees();
+    assert!(employees.iter().all(|row| !row.email.starts_with("new.")), "rejected, so not done");
+
+    // Cancelled while the tick makes another run: it is not made after that one.
+    let first = both.start(json!({"id": both.id}));
+    let plan = preview(&mut both.plugin, &both.id)["planId"].clone();
+    let second = both.start(json!({"id": both.id, "planId": plan}));
+    both.server.guard.signal("STOP");
+    both.plugin.send(&json!({"hook": "worker_tick"})).expect("the plugin takes calls");
+    let mut page = both.world.installation.start();
+    let begun = wait_until(Duration::from_secs(20), || {
+        page.request("get-run", json!({"runId": first})).data()["state"] == json!("running")
+    });
+    assert!(begun, "the first run begins");
+    page.request("cancel-run", json!({"runId": second})).data();
+    both.server.guard.signal("CONT");
+    both.plugin.answer();
+    assert_eq!((both.state_of(&first), both.state_of(&second)), ("done".to_owned(), "cancelled".to_owned()));
 }
 
 impl InStep {

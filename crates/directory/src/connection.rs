@@ -24,7 +24,7 @@ const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Pages without a single entry after which a server is thought to be going in circles.
 const MAX_EMPTY_PAGES: u32 = 100;
 /// A whole page may take this many times the time allowed for one message.
-const PAGE_PATIENCE: u32 = 10;
+pub(crate) const PAGE_PATIENCE: u32 = 10;
 /// Time for a polite goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 

@@ -139,11 +139,12 @@ impl LdapDirectory {
     }
 
     /// The attributes of the schema, with what some people have in them. No value that may be a secret is in it.
-    pub fn schema(&self) -> Result<Schema, DirectoryError> {
+    /// `hidden` is one more attribute of which no value is shown.
+    pub fn schema(&self, hidden: &str) -> Result<Schema, DirectoryError> {
         let settings = Arc::clone(&self.settings);
         run(async move {
             let (connection, _) = Connection::open(&settings).await?;
-            let schema = schema::read(&connection, &settings).await;
+            let schema = schema::read(&connection, &settings, hidden).await;
             connection.close().await;
             schema
         })

@@ -7,7 +7,7 @@ use ldap3::controls::{PagedResults, RawControl};
 use serde::Serialize;
 use sync_core::directory::DirectoryError;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, PAGE_PATIENCE};
 use crate::entry::RawEntry;
 use crate::settings::ServerSettings;
 use crate::{dn, read};
@@ -17,7 +17,7 @@ const SAMPLES: u32 = 50;
 /// Longest value that is shown, in characters.
 const LONGEST_SAMPLE: usize = 80;
 /// Attributes with one of these words in their name may hold a secret: no value of theirs is shown.
-const SECRET_WORDS: [&str; 7] = ["pass", "pwd", "secret", "hash", "credential", "key", "pin"];
+const SECRET_WORDS: [&str; 9] = ["pass", "pw", "secret", "hash", "credential", "key", "pin", "token", "otp"];
 
 /// The attributes of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +28,9 @@ pub struct Schema {
     pub people: u64,
     /// The first of them.
     pub sample: Option<Sample>,
+    /// Entries that could not be understood.
+    #[serde(skip)]
+    pub lost: u64,
     /// The schema could be read, so that an attribute that is not named does not exist.
     pub complete: bool,
 }
@@ -57,10 +60,13 @@ pub struct AttributeInfo {
 }
 
 /// Reads the schema and looks at some people over an open connection.
-pub(crate) async fn read(connection: &Connection, settings: &ServerSettings) -> Result<Schema, DirectoryError> {
+pub(crate) async fn read(
+    connection: &Connection,
+    settings: &ServerSettings,
+    hidden: &str,
+) -> Result<Schema, DirectoryError> {
     let mut known: BTreeMap<String, AttributeInfo> = BTreeMap::new();
-    let descriptions = descriptions(connection).await?;
-    let complete = !descriptions.is_empty();
+    let (descriptions, complete) = descriptions(connection).await?;
     for description in descriptions {
         if let Some((names, info)) = parse(&description) {
             for name in names {
@@ -68,14 +74,14 @@ pub(crate) async fn read(connection: &Connection, settings: &ServerSettings) -> 
             }
         }
     }
-    let people = people(connection, settings).await?;
+    let (people, lost) = people(connection, settings).await?;
     for person in &people {
         for name in person.names() {
             let info = known
                 .entry(name.to_owned())
                 .or_insert_with(|| AttributeInfo { name: name.to_owned(), ..AttributeInfo::default() });
             info.filled += 1;
-            if info.sample.is_empty() && !is_secret(name, settings) {
+            if info.sample.is_empty() && !is_secret(name, settings) && !hidden.eq_ignore_ascii_case(name) {
                 info.sample = person.text(name).chars().take(LONGEST_SAMPLE).collect();
             }
         }
@@ -86,6 +92,7 @@ pub(crate) async fn read(connection: &Connection, settings: &ServerSettings) -> 
         attributes,
         people: people.len() as u64,
         sample: people.first().map(|person| sample(person, settings)),
+        lost,
         complete,
     })
 }
@@ -101,26 +108,42 @@ fn is_secret(name: &str, settings: &ServerSettings) -> bool {
 }
 
 /// The first people the filter finds, with all their user attributes.
-async fn people(connection: &Connection, settings: &ServerSettings) -> Result<Vec<RawEntry>, DirectoryError> {
+async fn people(connection: &Connection, settings: &ServerSettings) -> Result<(Vec<RawEntry>, u64), DirectoryError> {
     let (filter, base) = (read::people_filter(settings)?, settings.search_base());
     let page = PagedResults { size: SAMPLES.try_into().unwrap_or(i32::MAX), cookie: Vec::new() };
-    let mut people = Vec::new();
-    let keep = |entry: Result<RawEntry, _>| people.extend(entry.ok());
+    let (mut people, mut lost) = (Vec::new(), 0);
+    // A server that does not page sends everybody.
+    let keep = |entry: Result<RawEntry, _>| match entry {
+        Ok(entry) if people.len() < SAMPLES as usize => people.push(entry),
+        Ok(_) => {}
+        Err(_) => lost += 1,
+    };
     // Operational attributes come only when they are named (RFC 4511, 4.5.1.8).
     let operational = settings.attributes.account_status.clone();
     let names: Vec<String> = ["*".to_owned(), operational].into_iter().filter(|name| !name.is_empty()).collect();
     let session = &connection.session;
-    let result = session.search(&base, Scope::Subtree, &filter, &names, vec![RawControl::from(page)], keep).await?;
-    if result.rc == 0 { Ok(people) } else { Err(session.link.search(settings, &base, &result)) }
+    let search = session.search(&base, Scope::Subtree, &filter, &names, vec![RawControl::from(page)], keep);
+    let limit = session.link.timeout * PAGE_PATIENCE;
+    let result = tokio::time::timeout(limit, search)
+        .await
+        .unwrap_or_else(|_| Err(session.link.too_slow("sending one page of a search", limit)))?;
+    if result.rc == 0 { Ok((people, lost)) } else { Err(session.link.search(settings, &base, &result)) }
 }
 
-/// The attribute type descriptions of the schema (RFC 4512, 4.2); none where the login may not see it.
-async fn descriptions(connection: &Connection) -> Result<Vec<String>, DirectoryError> {
+/// The attribute type descriptions of the schema (RFC 4512, 4.2), and whether they are all; none where the login may not
+/// see it.
+async fn descriptions(connection: &Connection) -> Result<(Vec<String>, bool), DirectoryError> {
     let session = &connection.session;
-    let Ok(root) = session.entry("", &["subschemaSubentry".to_owned()], vec![]).await? else { return Ok(Vec::new()) };
+    let Ok(root) = session.entry("", &["subschemaSubentry".to_owned()], vec![]).await? else {
+        return Ok((Vec::new(), false));
+    };
     let place = root.text("subschemaSubentry");
-    let schema = session.entry(&place, &["attributeTypes".to_owned()], vec![]).await?;
-    Ok(schema.map(|schema| schema.texts("attributeTypes")).unwrap_or_default())
+    let Ok(schema) = session.entry(&place, &["attributeTypes".to_owned()], vec![]).await? else {
+        return Ok((Vec::new(), false));
+    };
+    let found = schema.texts("attributeTypes");
+    let complete = !found.is_empty() && !schema.is_cut("attributeTypes");
+    Ok((found, complete))
 }
 
 /// Names of an attribute type and what is said about it (RFC 4512, 4.1.2).

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use sync_core::directory::DirectoryError;
 
-use crate::connection::{Connection, Search};
+use crate::connection::{Connection, Search, SearchEnd};
 use crate::entry::RawEntry;
 use crate::settings::{LARGEST_PAGE, ServerSettings, Vendor};
 use crate::{dn, filter, read};
@@ -29,6 +29,9 @@ pub struct Tree {
     pub people: u64,
     /// There are more units than are told.
     pub cut: bool,
+    /// Entries that could not be understood.
+    #[serde(skip)]
+    pub lost: u64,
 }
 
 /// One unit.
@@ -60,18 +63,21 @@ pub(crate) async fn read(connection: &mut Connection, settings: &ServerSettings)
     let mut found: BTreeMap<String, String> = BTreeMap::from([(top.clone(), base.clone())]);
     let mut cut = false;
     let mut keep = |entry: RawEntry| {
-        cut |= found.len() >= MOST_UNITS;
+        cut |= found.len() > MOST_UNITS;
         if !cut {
             found.insert(dn::key(&entry.dn), entry.dn);
         }
         Ok(())
     };
-    search(connection, settings, &base, &units_filter(settings.vendor), &mut keep).await?;
+    let others = search(connection, settings, &base, &units_filter(settings.vendor), &mut keep).await?;
     for (key, (unit, _)) in &people {
         found.entry(key.clone()).or_insert_with(|| unit.clone());
     }
     add_those_between(&mut found, &top);
-    Ok(Tree { base, units: units(found, &people), people: all, cut })
+    let mut units = units(found, &people);
+    cut |= units.len() > MOST_UNITS;
+    units.truncate(MOST_UNITS);
+    Ok(Tree { base, units, people: all.entries, cut, lost: all.lost + others.lost })
 }
 
 /// Adds what stands between a unit and the base and was not found: hidden from the login, or of another class.
@@ -111,9 +117,8 @@ async fn search(
     base: &str,
     filter: &str,
     each: &mut dyn FnMut(RawEntry) -> Result<(), DirectoryError>,
-) -> Result<u64, DirectoryError> {
+) -> Result<SearchEnd, DirectoryError> {
     let page_size = settings.page_size.clamp(1, LARGEST_PAGE);
     let search = Search { base, filter, attributes: vec![NO_ATTRIBUTES.to_owned()], page_size };
-    let end = connection.search_all(settings, &search, each, &mut || ControlFlow::Continue(())).await?;
-    Ok(end.entries)
+    connection.search_all(settings, &search, each, &mut || ControlFlow::Continue(())).await
 }

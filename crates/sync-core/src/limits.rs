@@ -262,9 +262,7 @@ fn hold_crowd(plan: &mut Plan, limits: &Limits) -> Option<Hold> {
 
 /// Everybody for whom a plan does something.
 fn people_concerned(plan: &Plan) -> BTreeSet<DirectoryKey> {
-    let does =
-        |person: &&PersonPlan| !person.changes.is_empty() || matches!(person.action, Action::Create | Action::Adopt(_));
-    keys(plan.people.iter().filter(does))
+    keys(plan.people.iter().filter(|person| person.does_something()))
 }
 
 /// The first run of a server, or of a changed mapping, is never made by a tick: all it would do waits.

@@ -291,6 +291,11 @@ pub struct Conflict {
 }
 
 impl PersonPlan {
+    /// Whether anything is done for the person on either side.
+    pub fn does_something(&self) -> bool {
+        !self.changes.is_empty() || matches!(self.action, Action::Create | Action::Adopt(_))
+    }
+
     /// Whether anything changes on `side`.
     pub fn changes_on(&self, side: Side) -> bool {
         self.changes.iter().any(|change| change.side == side)

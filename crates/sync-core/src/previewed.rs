@@ -28,7 +28,7 @@ struct Shown {
 impl Previewed {
     /// What `plan` would do.
     pub fn of(plan: &Plan) -> Previewed {
-        let people = plan.people.iter().filter(|person| does_something(person)).map(|person| {
+        let people = plan.people.iter().filter(|person| person.does_something()).map(|person| {
             let key = format!("person {}", person.person.key.as_str());
             (key, Shown { name: person.name().to_owned(), digest: digest(&person_text(person)) })
         });
@@ -70,10 +70,6 @@ impl Previewed {
         }
         told
     }
-}
-
-fn does_something(person: &PersonPlan) -> bool {
-    !person.changes.is_empty() || matches!(person.action, Action::Create | Action::Adopt(_))
 }
 
 /// Everything that is done for a person, unambiguously.

@@ -1,5 +1,6 @@
 //! `cargo xtask`: every multi-step command of the project.
 
+mod axe;
 mod demo;
 mod package;
 mod packages;

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::package;
 use crate::packages::{self, Packages};
 use crate::steps::{Steps, Tally, cargo};
+use crate::{axe, package};
 
 /// Tests that run at the same time: most of them wait for a server most of the time.
 const SIDE_BY_SIDE: &str = "4";
@@ -14,7 +14,7 @@ const SIDE_BY_SIDE: &str = "4";
 /// Runs every check and every test.
 ///
 /// On Debian as root it first installs the servers the tests use (slapd, Samba AD DC, 389 Directory Server, beanstalkd,
-/// Redis), PHP, and the linker for old systems; elsewhere it uses what is there, and tests of what is absent say that
+/// Redis), PHP, Chromium, axe-core and the linker for old systems; elsewhere it uses what is there, and tests of what is absent say that
 /// they are left out. Takes less than half an hour on two cores. Every server is private, on loopback, and stopped by the
 /// test that started it.
 ///
@@ -53,16 +53,17 @@ pub(crate) fn test(options: &Options) -> anyhow::Result<()> {
     result
 }
 
-/// Everything the tests need that is not built here: the packages, and the linker for old systems.
+/// Everything the tests need that is not built here: the packages, the linker for old systems, the accessibility checks.
 fn provide() -> anyhow::Result<Packages> {
-    let packages = packages::provide()?;
-    match package::provide_tools() {
-        Ok(()) => Ok(packages),
-        Err(error) => {
-            println!("Without the linker for old systems its test is left out: {error:#}");
-            Ok(Packages::Incomplete)
+    let mut packages = packages::provide()?;
+    let more = [("the linker for old systems", package::provide_tools()), ("axe-core", axe::provide())];
+    for (what, provided) in more {
+        if let Err(error) = provided {
+            println!("Without {what} its test is left out: {error:#}");
+            packages = Packages::Incomplete;
         }
     }
+    Ok(packages)
 }
 
 /// Tells the tests whether a server that is absent is a failure.

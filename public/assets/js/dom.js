@@ -72,3 +72,10 @@ export function debounce(work, ms) {
     timer = setTimeout(() => work(...args), ms);
   };
 }
+
+/** Makes a button look and say that it does nothing now; it keeps the focus. */
+export function setDisabled(button, disabled) {
+  button.classList.toggle('disabled', disabled);
+  if (disabled) button.setAttribute('aria-disabled', 'true');
+  else button.removeAttribute('aria-disabled');
+}

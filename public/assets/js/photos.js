@@ -1,10 +1,10 @@
 // Photos of people. Each is asked for once it is seen; until it comes, and where there is none, the initials stand there.
 
-import { call } from './api.js';
+import { call, insideMikoPbx } from './api.js';
 import { fill, h } from './dom.js';
 
-/** How many photos are asked for at once. */
-const AT_ONCE = 2;
+/** How many photos are asked for at once: MikoPBX has three processes for all requests. */
+const AT_ONCE = insideMikoPbx() ? 1 : 2;
 
 /** The kinds of images that are shown. */
 const TYPES = ['image/jpeg', 'image/png', 'image/gif', 'image/webp'];
@@ -22,6 +22,8 @@ const unseen = new WeakMap();
 const queue = [];
 
 let busy = 0;
+/** A request has failed: the next ones would wait as long, and fail as well. */
+let failed = false;
 let observer = null;
 
 /**
@@ -35,6 +37,12 @@ export function photo(app, serverId, directoryId, name) {
   if (answers.has(key)) show(element, answers.get(key));
   else whenSeen(element, { element, key, body: { id: serverId, directoryId } });
   return element;
+}
+
+/** A synchronisation may have changed photos, and what failed may work now: whoever is shown next is asked for anew. */
+export function forgetPhotos() {
+  answers.clear();
+  failed = false;
 }
 
 /** `content` beside a photo; without one it keeps the place free where others of the table have theirs. */
@@ -81,11 +89,12 @@ function next() {
 
 /** Shows the photo of a place, unless the reader has gone elsewhere meanwhile. */
 async function load({ element, key, body }) {
-  if (!element.isConnected) return;
+  if (!element.isConnected || failed) return;
   try {
     if (!answers.has(key)) await ask(key, body);
     show(element, answers.get(key));
   } catch (error) {
+    failed = true;
     console.debug('no photo:', error);
   }
 }

@@ -1,7 +1,7 @@
 // A synchronisation started from this page. It outlives the view that shows it.
 
 import { ApiError, call, insideMikoPbx } from './api.js';
-import { isQueued, isRunning } from './status.js';
+import { isRunning } from './status.js';
 
 /** Status answers without news of the run after which a lost request counts as failed. */
 const PATIENCE = 10;
@@ -58,18 +58,23 @@ export class SyncJob {
   /** MikoPBX has few processes for requests and ends them soon, so there the worker makes the run. */
   async askWorker() {
     const { runId } = (await call('start-sync', { id: this.serverId, ...this.order })).data;
+    let problem = new ApiError('unreachable');
     for (let misses = 0; misses < PATIENCE;) {
       await new Promise((resolve) => setTimeout(resolve, 1000));
-      await this.status.reload();
-      const server = this.status.error ? null : this.status.server(this.serverId);
-      const isUnderWay = isQueued(server) || isRunning(server);
-      if (server && server.lastRun && server.lastRun.runId >= runId && !isUnderWay) {
-        this.become('ended', recordOf(server.lastRun));
+      this.status.refresh();
+      const run = await this.recordedRun(runId).catch((error) => { problem = error; });
+      if (run && !['queued', 'running'].includes(run.state)) {
+        this.become('ended', recordOf(run));
         return;
       }
-      misses = isUnderWay ? 0 : misses + 1;
+      misses = run ? 0 : misses + 1;
     }
-    this.become('failed', { error: this.status.error || new ApiError('unreachable') });
+    this.become('failed', { error: problem });
+  }
+
+  /** The run as the history has it; other runs of the server may wait beside it. */
+  async recordedRun(runId) {
+    return (await call('get-runs', { id: this.serverId })).data.find((run) => run.runId === runId);
   }
 
   /** A lost answer (a proxy's time limit, a closed lid) does not end a run: what became of it stands in the status. */

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::pause;
@@ -18,6 +20,8 @@ pub(crate) struct Browser {
     answers: BufReader<ChildStdout>,
     session: Option<String>,
     last_id: u64,
+    /// Errors the page wrote to its console or did not catch.
+    errors: Vec<String>,
     _profile: tempfile::TempDir,
 }
 
@@ -26,6 +30,9 @@ impl Drop for Browser {
         // It may have ended by itself; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            assert_eq!(self.errors, Vec::<String>::new(), "errors on the page's console");
+        }
     }
 }
 
@@ -43,14 +50,17 @@ impl Browser {
         let mut child = command.spawn().expect("chromium can be started");
         let commands = child.stdin.take().expect("stdin is piped");
         let answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut browser = Browser { child, commands, answers, session: None, last_id: 0, _profile: profile };
+        let mut browser =
+            Browser { child, commands, answers, session: None, last_id: 0, errors: Vec::new(), _profile: profile };
         let target = browser.send("Target.createTarget", json!({"url": "about:blank"}))["targetId"].clone();
         let attached = browser.send("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        browser.send("Runtime.enable", json!({}));
         browser
     }
 
-    /// Sends one command of the DevTools protocol and waits for its answer; events in between are passed over.
+    /// Sends one command of the DevTools protocol and waits for its answer; of the events in between only errors
+    /// are kept.
     fn send(&mut self, method: &str, parameters: Value) -> Value {
         self.last_id += 1;
         let mut message = json!({"id": self.last_id, "method": method, "params": parameters});
@@ -68,7 +78,20 @@ impl Browser {
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
             }
+            self.errors.extend(error_of(&answer));
         }
+    }
+
+    /// Makes the page so many pixels wide and high.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.send("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// A picture of what the reader sees without scrolling, PNG.
+    pub(crate) fn screenshot(&mut self) -> Vec<u8> {
+        let taken = self.send("Page.captureScreenshot", json!({"format": "png"}));
+        STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64")
     }
 
     /// The value of a JavaScript expression.
@@ -148,10 +171,33 @@ impl Browser {
         ));
     }
 
+    /// Chooses an entry of a list in a form.
+    #[track_caller]
+    pub(crate) fn choose(&mut self, field: &str, value: &str) {
+        let (field, value) = (json!(field), json!(value));
+        self.evaluate(&format!(
+            "(() => {{
+                const control = document.querySelector(`[data-field=\"${{{field}}}\"]`);
+                control.value = {value};
+                control.dispatchEvent(new Event('change', {{ bubbles: true }}));
+            }})()"
+        ));
+    }
+
     /// What the field of a form holds.
     pub(crate) fn value(&mut self, field: &str) -> String {
         let field = json!(field);
         let value = self.evaluate(&format!("document.querySelector(`[data-field=\"${{{field}}}\"]`).value"));
         value.as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// The error an event tells of: an exception nobody caught, or a line of the console.
+fn error_of(event: &Value) -> Option<String> {
+    let parameters = &event["params"];
+    match event["method"].as_str()? {
+        "Runtime.exceptionThrown" => Some(parameters["exceptionDetails"].to_string()),
+        "Runtime.consoleAPICalled" if parameters["type"] == json!("error") => Some(parameters["args"].to_string()),
+        _ => None,
     }
 }

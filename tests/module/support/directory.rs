@@ -167,13 +167,22 @@ impl Directory {
         self.entry(login).0
     }
 
+    /// The DN of the one entry that has this value.
+    pub(crate) fn dn_with(&self, attribute: &str, value: &str) -> String {
+        self.found(&format!("({attribute}={value})")).0
+    }
+
     fn entry(&self, login: &str) -> (String, BTreeMap<String, BTreeSet<Vec<u8>>>) {
-        let filter = format!("(|(uid={login})(sAMAccountName={login}))");
+        self.found(&format!("(|(uid={login})(sAMAccountName={login}))"))
+    }
+
+    /// The one entry a filter finds.
+    fn found(&self, filter: &str) -> (String, BTreeMap<String, BTreeSet<Vec<u8>>>) {
         let mut search = self.tool("ldapsearch");
         search.args(["-LLL", "-o", "ldif-wrap=no", "-b"]).arg(&self.base).arg(filter).arg("*");
         // A domain controller also names other partitions, as references.
         let mut entries: Vec<_> = parse(&run(&mut search)).into_iter().collect();
-        assert_eq!(entries.len(), 1, "{login} should stand in the directory exactly once: {entries:?}");
+        assert_eq!(entries.len(), 1, "{filter} should find exactly one entry: {entries:?}");
         entries.remove(0)
     }
 

@@ -86,8 +86,9 @@ fn answer(module: &Module, line: &str, patience: Duration) -> Value {
 /// Ends a call that takes too long: a run in order, between two batches; anything else as it is.
 fn stop(module: &Module, services: &PbxServices, answers: &Receiver<Value>, limit: Duration) -> Value {
     let text = format!(
-        "this took longer than {} seconds and was stopped; what was done until then is kept. A synchronisation of many \
-         people is started with {START} (\"Synchronise\" on the page) and works in the background",
+        "this took longer than {} seconds and was stopped; what was done until then is kept. A synchronisation, the \
+         approval of a held run and the applying of a preview are started with {START} (on the page they are) and work \
+         in the background; where only something was read, the directory answers slowly: test the connection",
         limit.as_secs()
     );
     log::warn!("{text}");

@@ -32,7 +32,7 @@ pub struct RunRecord {
     pub state: String,
     /// Somebody asked for it and the worker has not begun it yet; its state is `running`.
     pub queued: bool,
-    /// What it was asked to do, as JSON; empty when nobody asked.
+    /// What it was asked to do, as JSON; empty: everything, or a run that never waited.
     pub asked: String,
     /// One sentence for a person.
     pub summary: String,
@@ -119,12 +119,29 @@ impl Journal {
         })
     }
 
-    /// Notes that a run somebody asked for begins now.
-    pub fn begin_queued(&mut self, run_id: i64, now: i64) -> Result<(), JournalError> {
+    /// Notes that a run somebody asked for begins now; false when it was cancelled meanwhile.
+    pub fn begin_queued(&mut self, run_id: i64, now: i64) -> Result<bool, JournalError> {
+        let sql = "UPDATE runs SET queued = 0, started = ?2 WHERE id = ?1 AND state = 'running' AND queued = 1";
+        self.write(|tx| Ok(tx.execute(sql, params![run_id, now])? > 0))
+    }
+
+    /// Cancels the runs of a server that wait and were asked exactly this.
+    pub fn cancel_asked(&mut self, server_id: i64, asked: &str, now: i64) -> Result<(), JournalError> {
+        let sql = "UPDATE runs SET state = 'cancelled', ended = max(started, ?3), queued = 0
+                   WHERE server_id = ?1 AND asked = ?2 AND state = 'running' AND queued = 1";
         self.write(|tx| {
-            tx.execute("UPDATE runs SET queued = 0, started = ?2 WHERE id = ?1", params![run_id, now])?;
+            tx.execute(sql, params![server_id, asked, now])?;
             Ok(())
         })
+    }
+
+    /// The run of a server that people want to see first: the one under way, else the first that waits, else the last.
+    pub fn current_run(&self, server_id: i64) -> Result<Option<RunRecord>, JournalError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM runs WHERE server_id = ?1
+             ORDER BY state = 'running' DESC, queued, iif(queued = 1, -id, id) DESC LIMIT 1"
+        );
+        self.read(|tx| Ok(tx.query_row(&query, [server_id], run_from_row).optional()?))
     }
 
     /// Notes that a run somebody asked for failed before it could begin; one that has begun is left as it is.

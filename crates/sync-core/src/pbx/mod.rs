@@ -122,8 +122,16 @@ impl Pbx {
         avatar::bytes(&self.avatar(user_id)?, md5, &self.places.media)
     }
 
-    /// The photo an employee has now, whichever it is; a sentence says why it cannot be had.
-    pub fn current_photo(&self, user_id: i64) -> Result<Option<Vec<u8>>, String> {
+    /// The photo that the employee with this SIP account has now, whichever it is; a sentence says why it cannot be had.
+    /// Nothing when the account is another employee's. Where `sip_uniqid` is empty it is not asked.
+    pub fn current_photo(&self, user_id: i64, sip_uniqid: &str) -> Result<Option<Vec<u8>>, String> {
+        let query = "SELECT count(*) FROM m_Extensions AS extension
+                     JOIN m_Sip AS sip ON sip.extension = extension.number
+                     WHERE extension.userid = ?1 AND (?2 = '' OR sip.uniqid = ?2)";
+        let found: rusqlite::Result<i64> = self.connection.query_row(query, (user_id, sip_uniqid), |row| row.get(0));
+        if found.map_err(|error| error::explain(&self.database, "reading", error).to_string())? == 0 {
+            return Ok(None);
+        }
         let avatar = self.avatar(user_id)?;
         let md5 = avatar::hash(&avatar, &self.places.media)?;
         if md5.is_empty() { Ok(None) } else { avatar::bytes(&avatar, &md5, &self.places.media).map(Some) }

@@ -442,3 +442,62 @@ proptest! {
         prop_assert_eq!(summary(&world.plan(), &[], &[]), summary(&world.plan(), &[], &[]));
     }
 }
+
+#[test]
+fn what_a_preview_showed_is_compared_in_everything_that_would_be_done() {
+    use crate::previewed::Previewed;
+
+    let world = World::new(
+        "a | Ann,201,,ann@x.test  | -               | -
+         b | Bob,202,,bob@x.test  | Bob,202,,       | =
+         c | Cid,203,,            | Cid,203,,       | -
+         d | -                    | Dan,204,,       | =
+         !e | Eve,205,,           | Eve,205,,       | =
+         f | Fay,206,,            | Fay,206,,       | =",
+    );
+    let plan = world.plan();
+    let shown = Previewed::of(&plan);
+    let differences = |plan: &Plan| shown.differences(&Previewed::of(plan));
+    assert_eq!(differences(&world.plan()), Vec::<String>::new());
+
+    let (mut held, mut gone, mut stopped, mut photo, mut secret) =
+        (plan.clone(), plan.clone(), plan.clone(), plan.clone(), plan.clone());
+    held.departures[0].held = true;
+    gone.departures.clear();
+    for departure in &plan.departures {
+        let employee = Employee { user_id: departure.link.user_id, ..Employee::default() };
+        let link = departure.link.clone();
+        stopped.accounts.push(AccountPlan {
+            step: AccountStep::Stop,
+            link,
+            employee,
+            why: String::new(),
+            instead_of: None,
+        });
+    }
+    let change = |field: Field, new: &str| Change {
+        field,
+        side: Side::Pbx,
+        old: String::new(),
+        new: new.to_owned(),
+        why: plan.people[0].changes[0].why,
+    };
+    photo.people[4].changes.push(change(Field::Photo, "0cc175b9c0f1b6a831c399e269772661"));
+    secret.people[4].changes.push(change(Field::Secret, "one"));
+    for other in [&held, &gone, &stopped, &photo, &secret] {
+        assert!(!differences(other).is_empty());
+    }
+    // An account that would be deleted is not one that would be switched off.
+    let mut deleted = stopped.clone();
+    deleted.accounts.iter_mut().for_each(|account| account.step = AccountStep::Delete);
+    assert!(!Previewed::of(&stopped).differences(&Previewed::of(&deleted)).is_empty());
+    // Another photo is another plan; another secret cannot be told apart.
+    let mut other_photo = plan.clone();
+    other_photo.people[4].changes.push(change(Field::Photo, "92eb5ffee6ae2fec3ad71c777531578f"));
+    assert!(!Previewed::of(&photo).differences(&Previewed::of(&other_photo)).is_empty());
+    let mut other_secret = plan.clone();
+    other_secret.people[4].changes.push(change(Field::Secret, "two"));
+    assert!(Previewed::of(&secret).differences(&Previewed::of(&other_secret)).is_empty());
+    let text = serde_json::to_string(&Previewed::of(&secret)).unwrap();
+    assert!(!text.contains("one") && !text.contains("ann@x.test"), "{text}");
+}

@@ -126,6 +126,18 @@ pub enum RunError {
     Cancelled,
 }
 
+impl RunError {
+    /// The sentence without people's names.
+    pub fn for_log(&self) -> String {
+        match self {
+            RunError::PlanChanged(differences) => {
+                format!("nothing was done: {} differences from the preview that was to be applied", differences.len())
+            }
+            error => error.to_string(),
+        }
+    }
+}
+
 fn told(holds: &[Hold]) -> String {
     holds.iter().map(|hold| format!("{} {}", hold.count, hold.what)).collect::<Vec<_>>().join(", ")
 }
@@ -148,7 +160,8 @@ pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Report, Ru
     let kind = if job.limits.tick && !job.all_or_nothing { "tick" } else { "manual" };
     let now = session.host.now();
     let run_id = match job.queued {
-        Some(run_id) => session.journal.begin_queued(run_id, now).map(|()| run_id)?,
+        Some(run_id) if session.journal.begin_queued(run_id, now)? => run_id,
+        Some(_) => return Err(RunError::Cancelled),
         None => session.journal.begin_run(job.policy.server_id, kind, now)?,
     };
     let mut run = Run { job, run_id, session, progress: Progress::new(run_id) };
@@ -171,12 +184,12 @@ impl Run<'_, '_> {
         self.give_secrets(&mut plan);
         let (approved, holds) = plan.approve(&self.job.limits);
         let plan = approved.into_plan();
+        self.compare_with_preview(&plan)?;
         let now = self.session.host.now();
         self.session.journal.note_holds(self.job.policy.server_id, self.run_id, &holds, now)?;
         if self.job.all_or_nothing && !holds.is_empty() {
             return Err(RunError::Grown(holds));
         }
-        self.compare_with_preview(&plan)?;
         self.session.journal.note_region(self.job.policy.server_id, &region)?;
         let mut outcomes: Vec<PersonOutcome> = plan
             .people
@@ -274,7 +287,7 @@ impl Run<'_, '_> {
             Err(error) => ("failed", String::new(), "{}".into(), error.to_string()),
         };
         if let Err(error) = &ended {
-            warn!("run {run_id} ended early: {error}");
+            warn!("run {run_id} ended early: {}", error.for_log());
         }
         clear_spool(session.spool);
         let (pbx, journal) = (session.pbx.statements(), session.journal.statements());

@@ -1,10 +1,11 @@
 // A server at a glance: what it is, when it ran and will run, and what can be done with it.
 
 import { call } from '../api.js';
-import { fill, h, uniqueId, val, withBusy } from '../dom.js';
+import { fill, h, setDisabled, uniqueId, val, withBusy } from '../dom.js';
 import { badge, duration, moment, relative, runSummary } from '../format.js';
 import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, message } from '../messages.js';
+import { forgetPhotos } from '../photos.js';
 import { isQueued, isRunning, serverTitle } from '../status.js';
 import { SyncJob } from '../sync-job.js';
 import { heldBanner } from './held.js';
@@ -50,7 +51,8 @@ function cardFacts(server) {
   const last = run
     ? [h('div', { class: 'ls-fact-main' }, isRunning(server) ? t('run.startedRelative', { when: relative(run.startedAt) })
       : relative(run.endedAt || run.startedAt), ' ', stateBadge(run.state)),
-    runSummary(run) && h('div', { class: 'ls-fact-more' }, val(runSummary(run)))]
+    runSummary(run) && h('div', { class: 'ls-fact-more' }, val(runSummary(run))),
+    run.error && h('div', { class: 'ls-fact-more ls-conflict' }, val(run.error))]
     : [h('div', { class: 'ls-fact-main' }, t('run.never')), h('div', { class: 'ls-fact-more' }, t('run.neverNext'))];
   const next = server.nextRun
     ? [h('div', { class: 'ls-fact-main' }, server.nextRun <= Date.now() ? t('time.due') : relative(server.nextRun)),
@@ -117,9 +119,7 @@ function cardActions(app, id, section) {
     const preview = links.find((link) => link.dataset.keepFocus === 'preview');
     if (sync) {
       sync.classList.toggle('primary', (!first || !preview) && section !== 'preview');
-      sync.classList.toggle('disabled', isRunning(server));
-      if (isRunning(server)) sync.setAttribute('aria-disabled', 'true');
-      else sync.removeAttribute('aria-disabled');
+      setDisabled(sync, isRunning(server));
     }
     if (preview) preview.classList.toggle('primary', first && section !== 'preview');
   }
@@ -141,10 +141,20 @@ export function startPlan(app, id, planId) {
   startJob(app, id, { planId });
 }
 
-function startJob(app, id, order) {
+/** Whether a run of this server is under way or asked for, here or elsewhere. */
+export function isBusy(app, id) {
   const job = app.jobs.get(String(id));
-  const running = (job && job.state === 'running') || isRunning(app.status.server(id));
-  if (!running) app.jobs.set(String(id), new SyncJob(id, app.status, order));
+  const server = app.status.server(id);
+  return Boolean(job && job.state === 'running') || isRunning(server) || isQueued(server);
+}
+
+function startJob(app, id, order) {
+  const running = isBusy(app, id);
+  if (!running) {
+    const started = new SyncJob(id, app.status, order);
+    app.jobs.set(String(id), started);
+    started.finished.then(forgetPhotos);
+  }
   const path = `servers/${encodeURIComponent(id)}/sync`;
   if (window.location.hash === `#/${path}`) app.showRoute(true);
   else app.go(path);

@@ -25,6 +25,7 @@ export function addUnitPicker(form) {
     if (!tree) return;
     chooseUnit(unitTree(tree), {
       typed: form.values.organizationalUnit,
+      base: form.values.baseDN.trim(),
       cut: tree.cut,
       signal: form.signal,
       onChoose: (unit) => {

@@ -1,7 +1,7 @@
 // Exactly what a synchronisation would do, person by person, before anything is changed.
 
 import { call } from '../api.js';
-import { fill, h, val, withBusy } from '../dom.js';
+import { fill, h, setDisabled, val, withBusy } from '../dom.js';
 import { exportButtons, fileName } from '../export.js';
 import {
   badge, changeLine, fieldName, fieldText, fieldValue, personCell, personState, sideName, whyText,
@@ -10,7 +10,7 @@ import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { besidePhoto, photo } from '../photos.js';
 import { dataTable } from '../table.js';
-import { startPlan } from './card.js';
+import { isBusy, startPlan } from './card.js';
 import { noteLine } from './found.js';
 import { heldList } from './held.js';
 
@@ -32,7 +32,7 @@ export async function showPreview(app, panel, signal, server) {
     try {
       const { data } = await call('preview-sync', { id: server.id });
       if (signal.aborted) return;
-      fill(body, planSummary(app, server, data, load), planWarnings(data), planTable(app, server, data));
+      fill(body, planSummary(app, signal, server, data, load), planWarnings(data), planTable(app, server, data));
       app.announce(t('preview.ready'));
     } catch (error) {
       if (!signal.aborted) fill(body, errorMessage(error, { title: t('preview.failed'), retry: load }));
@@ -40,15 +40,16 @@ export async function showPreview(app, panel, signal, server) {
   }
 }
 
-function planSummary(app, server, plan, reload) {
+function planSummary(app, signal, server, plan, reload) {
   const counts = plan.counts || {};
   const changes = ['create', 'adopt', 'update', 'writeBack', 'stopped', 'started', 'deleted']
     .reduce((sum, kind) => sum + (counts[kind] || 0), 0);
   const again = h('button', { type: 'button', class: 'ui button' }, t('preview.again'));
   again.addEventListener('click', () => withBusy(again, reload));
-  const apply = changes > 0 && app.can('apply-plan') && h('button', {
-    type: 'button', class: 'ui primary button', on: { click: () => startPlan(app, server.id, plan.planId) },
-  }, t('preview.apply'));
+  const start = () => !isBusy(app, server.id) && startPlan(app, server.id, plan.planId);
+  const apply = changes > 0 && app.can('apply-plan')
+    && h('button', { type: 'button', class: 'ui primary button', on: { click: start } }, t('preview.apply'));
+  if (apply) app.status.subscribe(() => setDisabled(apply, isBusy(app, server.id)), signal);
   return h('div', { class: 'ui segment ls-plan' },
     h('p', { class: 'ls-summary' }, planSentence(counts, changes)),
     h('div', { class: 'ls-actions' }, apply, again, planExport(server, plan)),

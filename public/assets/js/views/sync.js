@@ -47,15 +47,20 @@ function failedTitle({ order }) {
   return t(order.planId ? 'sync.notApplied' : 'sync.failed');
 }
 
+/** After a preview that could not be applied, the way to a new one. */
+function compareAgain({ order, serverId }) {
+  return order.planId
+    && h('a', { class: 'ui button', href: `#/servers/${encodeURIComponent(serverId)}/preview` }, t('preview.again'));
+}
+
 function showJob(app, panel, job) {
   const retry = Object.keys(job.order).length === 0 && (() => startSync(app, job.serverId));
   if (job.state === 'running') {
     fill(panel, loading(t('sync.running')), h('p', { class: 'ls-hint' }, t('sync.runningHint')));
   } else if (job.state === 'failed') {
-    fill(panel, errorMessage(job.error, { title: failedTitle(job), retry }), job.order.planId
-      && h('a', { class: 'ui button', href: `#/servers/${encodeURIComponent(job.serverId)}/preview` }, t('preview.again')));
+    fill(panel, errorMessage(job.error, { title: failedTitle(job), retry }), compareAgain(job));
   } else if (job.state === 'recorded' || job.state === 'ended') {
-    fill(panel, message(...endOf(job), [job.summary].filter(Boolean)),
+    fill(panel, message(...endOf(job), [job.summary].filter(Boolean)), job.ended !== 'done' && compareAgain(job),
       app.can('get-run') && h('a', { class: 'ui button', href: `#/runs/${encodeURIComponent(job.runId)}` }, t('runs.details')));
   } else {
     fill(panel, message('positive', t('sync.done'), [job.summary].filter(Boolean)),

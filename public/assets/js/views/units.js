@@ -34,7 +34,8 @@ function addTotals(node) {
 export function unitNamed(root, text) {
   const typed = text.trim();
   if (!typed) return root;
-  const meant = [typed, `${typed},${root.dn}`, `ou=${typed},${root.dn}`].map(comparable);
+  if (!typed.includes('=')) return root.children.find((node) => node.name.toLowerCase() === typed.toLowerCase()) || null;
+  const meant = [typed, `${typed},${root.dn}`].map(comparable);
   return flat(root).find((node) => meant.includes(comparable(node.dn))) || null;
 }
 
@@ -47,8 +48,11 @@ function flat(node) {
   return [node, ...node.children.flatMap(flat)];
 }
 
-/** Lets the reader choose a unit below `root`. `typed` is what the field holds; `onChoose(text)` gets what it shall hold. */
-export function chooseUnit(root, { typed, cut, signal, onChoose }) {
+/**
+ * Lets the reader choose a unit below `root`. `typed` is what the field holds, `base` what stands in that of the base DN;
+ * `onChoose(text)` gets what the field shall hold: nothing for the base itself.
+ */
+export function chooseUnit(root, { typed, base, cut, signal, onChoose }) {
   const current = unitNamed(root, typed);
   const group = uniqueId('unit');
   const rows = flat(root).map((node) => unitRow(node, node === root, group, node === (current || root), node === current));
@@ -74,7 +78,7 @@ export function chooseUnit(root, { typed, cut, signal, onChoose }) {
       return;
     }
     dialog.close();
-    onChoose(chosen.node === root ? '' : chosen.node.dn);
+    onChoose(chosen.node === root && base ? '' : chosen.node.dn);
   });
 }
 
