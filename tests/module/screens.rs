@@ -6,12 +6,11 @@
 use std::path::PathBuf;
 
 use crate::support::browser::Browser;
-use crate::support::have;
 use crate::support::host::Plugin;
-use crate::support::root;
 use crate::support::servers::slapd::{self, Slapd};
 use crate::support::site::{Site, check};
 use crate::support::world::{World, assert_pbx_unchanged, sync};
+use crate::support::{have, pause, root};
 use serde_json::{Value, json};
 
 /// Findings of axe-core that fail a screen.
@@ -68,6 +67,8 @@ impl Screens {
             found.into_iter().filter(|one| SERIOUS.iter().any(|impact| one["impact"] == json!(impact))).collect();
         assert!(serious.is_empty(), "{name}: {serious:#?}");
         if let Some(place) = std::env::var_os("SCREENSHOTS") {
+            // Photos come one after the other.
+            pause(1_500);
             let file = root().join(PathBuf::from(place)).join(format!("{name}.png"));
             std::fs::write(file, self.browser.screenshot()).expect("a picture");
         }
