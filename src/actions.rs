@@ -35,7 +35,7 @@ const fn served_with_form(name: &'static str, serve: Action) -> Served {
 }
 
 /// Every action served.
-const ACTIONS: [Served; 30] = [
+const ACTIONS: [Served; 31] = [
     served("get-actions", &[], get_actions),
     served("get-servers", &[], get_servers),
     served("get-server", &["id"], get_server),
@@ -57,6 +57,7 @@ const ACTIONS: [Served; 30] = [
     served("delete-server-conflicts", &["id"], conflicts::delete_all),
     served("get-decisions", &["id"], conflicts::decisions),
     served("delete-decision", &["recordId"], conflicts::delete_decision),
+    served("get-held-run", &["runId"], held::show),
     served("approve-held-run", &["runId"], held::approve),
     served("reject-held-run", &["runId"], held::reject),
     served("get-status", &[], get_status),

@@ -113,10 +113,14 @@ fn is_same(link: &Link, employee: &Employee) -> bool {
     link.sip_uniqid.is_empty() || link.sip_uniqid == employee.sip_uniqid
 }
 
+/// What still points at an employee's number or mobile.
+pub(crate) fn used_by<'a>(employee: &Employee, pbx: &'a PbxSnapshot) -> Vec<&'a String> {
+    let numbers = [Field::Number, Field::Mobile].map(|field| &employee.values[field]);
+    numbers.into_iter().filter_map(|number| pbx.uses.get(number)).flatten().collect()
+}
+
 fn departed_row(link: &Link, employee: &Employee, pbx: &PbxSnapshot) -> Value {
     let values = &employee.values;
-    let numbers = [Field::Number, Field::Mobile].map(|field| &values[field]);
-    let used_by: Vec<&String> = numbers.into_iter().filter_map(|number| pbx.uses.get(number)).flatten().collect();
     json!({
         "userId": employee.user_id,
         "name": values[Field::Name],
@@ -130,7 +134,7 @@ fn departed_row(link: &Link, employee: &Employee, pbx: &PbxSnapshot) -> Value {
         "daysGone": link.days_gone,
         "why": link.state.reason(),
         "reason": link.state.reason(),
-        "usedBy": used_by,
+        "usedBy": used_by(employee, pbx),
         "accountOff": employee.sip_disabled,
         "createdBySync": link.created_by_sync,
     })

@@ -259,8 +259,6 @@ fn what_root_makes_belongs_to_the_owner_of_the_modules_directory() {
     for directory in [world.installation.module.join("db"), avatars] {
         files.extend(fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry")));
     }
-    // The library makes it anew for the photos of each run and leaves it to the next boot, which gives it to `www`.
-    files.retain(|file| file.file_name() != "spool");
     assert!(files.len() > 5, "{files:?}");
     for file in files {
         let owner = file.metadata().expect("an existing file");

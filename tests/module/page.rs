@@ -124,6 +124,7 @@ fn a_value_changed_on_both_sides_is_decided_from_the_page() {
     browser.wait_for("The next synchronisation carries it out.");
     browser.press("Sync now");
     browser.wait_for("Synchronisation finished.");
+    browser.wait_for("Updated: Ann O'Neil");
     assert_eq!(server.values("ann", "mail"), ["ann@pbx.test"]);
     browser.open(&format!("{}/?lang=en#/conflicts", site.address), "No conflicts");
 
@@ -188,6 +189,8 @@ fn a_held_run_is_approved_from_the_page() {
     let mut browser = Browser::start();
     browser.open(&format!("{}/?lang=en", site.address), "Held back for your decision");
     check(&browser.text(), &["The first run: 2", "Nobody has looked at a run with these settings yet."]);
+    browser.evaluate("document.querySelector('.ls-held details').open = true");
+    browser.wait_for("Tom Ford");
     browser.press("Approve");
     browser.wait_for("Do what was held?");
 

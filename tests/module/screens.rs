@@ -54,6 +54,19 @@ impl Screens {
         self.browser.open(&address, text);
     }
 
+    /// What a button saves as a file.
+    #[track_caller]
+    fn saved(&mut self, button: &str) -> String {
+        self.browser.evaluate(
+            "window.saved = new Promise((done) => {
+                URL.createObjectURL = (blob) => { blob.text().then(done); return 'about:blank'; };
+                HTMLAnchorElement.prototype.click = () => {};
+            })",
+        );
+        self.browser.press(button);
+        self.browser.evaluate("window.saved").as_str().expect("a file").to_owned()
+    }
+
     /// Looks at the screen as it is now: no serious finding of axe-core; a picture, when pictures are wanted.
     #[track_caller]
     fn look(&mut self, name: &str) {
@@ -124,6 +137,13 @@ fn the_way_from_an_empty_page_to_people_in_step() {
     screens.browser.wait_for("employee 203");
     screens.look("06-preview");
     assert_pbx_unchanged(&before, &screens.world.pbx().dump(), "looking");
+
+    let saved = screens.saved("CSV");
+    let lines: Vec<&str> = saved.trim_start_matches('\u{feff}').lines().collect();
+    assert!(lines[0].starts_with("Action,Person,Number,Field,"), "{}", lines[0]);
+    assert!(lines.iter().any(|line| line.contains("Emma Fitzgerald-Jones") && line.contains("e.fitzgerald@")), "{saved}");
+    let plan: Value = serde_json::from_str(&screens.saved("JSON")).expect("the plan");
+    assert_eq!(plan["people"].as_array().map(Vec::len), Some(60));
 
     screens.browser.press("Apply exactly this");
     screens.browser.wait_for("Synchronisation finished.");

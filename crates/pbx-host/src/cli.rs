@@ -114,7 +114,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: Box<ServerArgs>,
     },
-    /// Show what a synchronisation would do; changes nothing anywhere
+    /// Show what a synchronisation would do; changes nothing on either side
     Preview {
         /// The server; may be left out when there is only one
         id: Option<String>,
@@ -126,6 +126,9 @@ pub(crate) enum Command {
     Sync {
         /// The server; may be left out when there is only one
         id: Option<String>,
+        /// Do exactly what the last preview showed, known by its plan number, or nothing
+        #[arg(long, conflicts_with = "id")]
+        plan: Option<String>,
         /// List unchanged people too
         #[arg(long)]
         all: bool,

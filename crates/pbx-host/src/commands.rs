@@ -54,8 +54,8 @@ fn run_in(session: &Session, command: Command) -> Result<i32> {
         Command::Users { id, server } => {
             ask_about(session, "get-available-ldap-users", id.as_deref(), &server, tables::users)
         }
-        Command::Preview { id, all } => ask(session, "preview-sync", id.as_deref(), |data| tables::preview(data, all)),
-        Command::Sync { id, all } => sync(session, id.as_deref(), all),
+        Command::Preview { id, all } => ask(session, "preview-sync", id.as_deref(), |data| tables::preview(data, all) + &tables::plan_number(data)),
+        Command::Sync { id, plan, all } => sync(session, id.as_deref(), plan, all),
         Command::Status => session.show(&module.request("get-status", "")?, tables::status),
         Command::People { id, search, page, per_page, sort } => {
             let id = session.server_id(id.as_deref())?;
@@ -114,9 +114,11 @@ fn ask(session: &Session, action: &str, id: Option<&str>, render: impl Fn(&Value
     session.show(&session.module.request(action, body.to_string())?, render)
 }
 
-fn sync(session: &Session, id: Option<&str>, all: bool) -> Result<i32> {
+fn sync(session: &Session, id: Option<&str>, plan: Option<String>, all: bool) -> Result<i32> {
     let _interrupt = session.interrupt()?;
-    ask(session, "sync-ldap-users", id, |data| tables::sync(data, all))
+    let Some(plan) = plan else { return ask(session, "sync-ldap-users", id, |data| tables::sync(data, all)) };
+    let body = json!({"planId": plan}).to_string();
+    session.show(&session.module.request("apply-plan", body)?, |data| tables::sync(data, all))
 }
 
 fn tick(session: &Session, every: Option<Duration>) -> Result<i32> {

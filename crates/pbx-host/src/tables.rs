@@ -50,6 +50,17 @@ pub(crate) fn preview(data: &Value, all: bool) -> String {
     text
 }
 
+/// How exactly a preview is carried out; empty when it would do nothing.
+pub(crate) fn plan_number(data: &Value) -> String {
+    let does = ["create", "adopt", "update", "writeBack", "stopped", "started", "deleted"];
+    match data["planId"].as_str() {
+        Some(plan) if does.iter().any(|kind| data["counts"][kind].as_u64() > Some(0)) => {
+            format!("To do exactly this, or nothing: sync --plan {plan}\n")
+        }
+        _ => String::new(),
+    }
+}
+
 /// `sync-ldap-users`; unchanged people only with `all`.
 pub(crate) fn sync(data: &Value, all: bool) -> String {
     let rows = list(data);
@@ -526,6 +537,10 @@ mod tests {
             "warnings": ["a warning"],
         });
         let text = bare(&preview(&data, false));
+        assert_eq!(plan_number(&data), "");
+        let with_plan = json!({"planId": "0f", "counts": {"writeBack": 1}});
+        assert_eq!(plan_number(&with_plan), "To do exactly this, or nothing: sync --plan 0f\n");
+        assert_eq!(plan_number(&json!({"planId": "0f", "counts": {"unchanged": 1}})), "");
         for part in [
             "New employees",
             "205",

@@ -1,6 +1,6 @@
 //! Safety limits: changes that a mistake in the directory or in the settings would make are held, the rest goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,11 +32,14 @@ impl Default for Limits {
 
 impl Limits {
     /// Whether everything a hold concerns was approved.
-    fn approves(&self, what: &str, people: &BTreeSet<DirectoryKey>) -> bool {
+    fn approves(&self, what: &str, people: &Concerned) -> bool {
         let approved = self.approved.iter().find(|hold| hold.what == what && hold.approvable());
-        approved.is_some_and(|hold| people.is_subset(&hold.people))
+        approved.is_some_and(|hold| is_subset(people, &hold.people))
     }
 }
+
+/// The entries that something concerns, with the people's names.
+pub type Concerned = BTreeMap<DirectoryKey, String>;
 
 /// A kind of change that is held because it concerns too many people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +52,8 @@ pub struct Hold {
     pub limit: usize,
     /// A plain sentence.
     pub reason: String,
-    /// The entries it concerns.
-    pub people: BTreeSet<DirectoryKey>,
+    /// Whom it concerns.
+    pub people: Concerned,
 }
 
 /// Everything a first run would do.
@@ -66,7 +69,7 @@ impl Hold {
 
     /// Whether it concerns nobody but those of `earlier` holds.
     pub fn is_within(&self, earlier: &[Hold]) -> bool {
-        earlier.iter().any(|hold| hold.what == self.what && self.people.is_subset(&hold.people))
+        earlier.iter().any(|hold| hold.what == self.what && is_subset(&self.people, &hold.people))
     }
 }
 
@@ -121,7 +124,7 @@ fn hold_empty_answer(plan: &Plan) -> Option<Hold> {
              Check the base DN, the filter and the account's read rights",
             plan.linked
         ),
-        people: BTreeSet::new(),
+        people: Concerned::new(),
     })
 }
 
@@ -130,7 +133,7 @@ fn hold_mismatches(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
     let what = "mistaken identities";
     let mismatched =
         |person: &&PersonPlan| person.conflicts.iter().any(|conflict| conflict.cause == "identity-mismatch");
-    let people = keys(plan.people.iter().filter(mismatched));
+    let people = named(plan.people.iter().filter(mismatched));
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
         return None;
@@ -146,22 +149,26 @@ fn hold_mismatches(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
     Some(Hold { what: what.to_owned(), count, limit, reason, people })
 }
 
-fn keys<'a>(people: impl Iterator<Item = &'a PersonPlan>) -> BTreeSet<DirectoryKey> {
-    people.map(|person| person.person.key.clone()).collect()
+fn named<'a>(people: impl Iterator<Item = &'a PersonPlan>) -> Concerned {
+    people.map(|person| (person.person.key.clone(), person.name().to_owned())).collect()
+}
+
+fn is_subset(some: &Concerned, all: &Concerned) -> bool {
+    some.keys().all(|key| all.contains_key(key))
 }
 
 /// Many people who leave at once: a changed filter or base, or a lost read right, rather than so many leavers.
 fn hold_departures(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
     let what = "departures";
     let leaving = |departure: &&mut Departure| departure.state != departure.link.state;
-    let people: BTreeSet<DirectoryKey> =
-        plan.departures.iter_mut().filter(leaving).map(|departure| departure.link.key.clone()).collect();
+    let people: Concerned =
+        plan.departures.iter_mut().filter(leaving).map(|departure| (departure.link.key.clone(), departure.link.shown[Field::Name].clone())).collect();
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
         return None;
     }
     plan.departures.iter_mut().filter(leaving).for_each(|departure| departure.held = true);
-    plan.accounts.retain(|account| !people.contains(&account.link.key));
+    plan.accounts.retain(|account| !people.contains_key(&account.link.key));
     let reason = format!(
         "{count} people would leave at once; more than {limit} are not taken for having left. Check the base DN, the \
          filter and the account's read rights"
@@ -173,7 +180,7 @@ fn hold_departures(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
 fn hold_accounts(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
     let what = "accounts switched off or deleted";
     let taken_off = plan.accounts.iter().filter(|account| account.step != AccountStep::Start);
-    let people: BTreeSet<DirectoryKey> = taken_off.map(|account| account.link.key.clone()).collect();
+    let people: Concerned = taken_off.map(|account| (account.link.key.clone(), account.employee.values[Field::Name].clone())).collect();
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
         return None;
@@ -187,12 +194,12 @@ fn hold_accounts(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold>
 
 /// Kinds of change that concern too many linked people: values overwritten or cleared, not those merely filled.
 fn hold_changes(plan: &mut Plan, limit: usize, limits: &Limits) -> Vec<Hold> {
-    let mut counts: BTreeMap<(Side, Field), (usize, usize, BTreeSet<DirectoryKey>)> = BTreeMap::new();
+    let mut counts: BTreeMap<(Side, Field), (usize, usize, Concerned)> = BTreeMap::new();
     for person in plan.people.iter().filter(|person| person.link.is_some()) {
         for change in person.changes.iter().filter(|change| is_limited(change)) {
             let (changed, cleared, people) = counts.entry((change.side, change.field)).or_default();
             *(if change.new.is_empty() { cleared } else { changed }) += 1;
-            people.insert(person.person.key.clone());
+            people.insert(person.person.key.clone(), person.name().to_owned());
         }
     }
     let mut holds = Vec::new();
@@ -227,7 +234,7 @@ fn describe(side: Side, field: Field, changed: usize, cleared: usize, limit: usi
     let count = changed + cleared;
     let name = field.name();
     let reason = format!("{count} people would have their {name} {verb} {place} at once; more than {limit} are held");
-    Hold { what, count, limit, reason, people: BTreeSet::new() }
+    Hold { what, count, limit, reason, people: Concerned::new() }
 }
 
 /// Values that are merely filled, and what an administrator decided one by one, are not limited.
@@ -246,7 +253,7 @@ fn hold_change(person: &mut PersonPlan, side: Side, field: Field, reason: &str) 
 /// A scheduled run does not make crowds of new employees.
 fn hold_crowd(plan: &mut Plan, limits: &Limits) -> Option<Hold> {
     let what = "new people";
-    let people = keys(plan.people.iter().filter(|person| person.action == Action::Create));
+    let people = named(plan.people.iter().filter(|person| person.action == Action::Create));
     let (count, limit) = (people.len(), limits.most_new);
     if !limits.tick || count <= limit || limits.approves(what, &people) {
         return None;
@@ -261,12 +268,12 @@ fn hold_crowd(plan: &mut Plan, limits: &Limits) -> Option<Hold> {
 }
 
 /// Everybody for whom a plan does something.
-fn people_concerned(plan: &Plan) -> BTreeSet<DirectoryKey> {
-    keys(plan.people.iter().filter(|person| person.does_something()))
+fn people_concerned(plan: &Plan) -> Concerned {
+    named(plan.people.iter().filter(|person| person.does_something()))
 }
 
 /// The first run of a server, or of a changed mapping, is never made by a tick: all it would do waits.
-fn hold_first_run(plan: &mut Plan, people: BTreeSet<DirectoryKey>, limits: &Limits) -> Option<Hold> {
+fn hold_first_run(plan: &mut Plan, people: Concerned, limits: &Limits) -> Option<Hold> {
     let count = people.len();
     if !limits.first_run || limits.approves(FIRST_RUN, &people) {
         return None;

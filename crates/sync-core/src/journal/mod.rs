@@ -121,7 +121,9 @@ impl Journal {
             let path = path.to_owned();
             |source: std::io::Error| JournalError::NotWritable { path, source: source.into() }
         };
-        files::ensure_directory(paths.directory()).map_err(not_writable(paths.directory()))?;
+        for directory in [paths.directory().to_owned(), paths.spool(), paths.replaced_photos()] {
+            files::ensure_directory(&directory).map_err(not_writable(&directory))?;
+        }
         files::ensure_file(&paths.database()).map_err(not_writable(&paths.database()))?;
         let mut journal = Journal::connect(paths)?;
         journal.migrate()?;

@@ -171,6 +171,7 @@ function runProgress(app) {
     h('div', { class: 'ls-progress-line' }, label, app.can('cancel-run') && cancel), bar, problem);
   let runId = null;
   let announced = null;
+  const speed = speedometer();
 
   cancel.addEventListener('click', () => withBusy(cancel, async () => {
     fill(problem);
@@ -191,7 +192,7 @@ function runProgress(app) {
     if (runId !== server.lastRun.runId) cancel.hidden = false;
     runId = server.lastRun.runId;
     const counts = server.lastRun.counts || {};
-    label.textContent = progressText(counts, server.lastRun);
+    label.textContent = progressText(counts, server.lastRun, speed(runId, counts));
     if (counts.total > 0) {
       bar.max = counts.total;
       bar.value = counts.done || 0;
@@ -205,8 +206,24 @@ function runProgress(app) {
   return { element, update };
 }
 
-function progressText(counts, run) {
+/** Answers a function that tells how many people a second a run deals with, from what it was told before; 0 at first. */
+function speedometer() {
+  let first = { phase: null };
+  return (runId, { done = 0, total = 0 }) => {
+    const phase = `${runId}/${total}`;
+    if (first.phase !== phase || done < first.done) first = { phase, done, at: Date.now() };
+    const seconds = (Date.now() - first.at) / 1000;
+    return seconds < 2 ? 0 : (done - first.done) / seconds;
+  };
+}
+
+function progressText(counts, run, rate) {
   if (run.state === 'queued') return t('run.queued');
-  if (counts.total > 0) return t('run.progress', { done: counts.done || 0, total: counts.total });
+  const { done = 0, total = 0 } = counts;
+  if (total > 0 && rate > 0) {
+    const left = duration((1000 * (total - done)) / rate);
+    return t('run.progressRate', { done, total, rate: Math.max(1, Math.round(rate)), left });
+  }
+  if (total > 0) return t('run.progress', { done, total });
   return t('run.reading', { time: duration(Math.max(0, Date.now() - run.startedAt)) });
 }

@@ -4,7 +4,7 @@ import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
 import { fieldName, moment } from '../format.js';
 import { t, tOr } from '../i18n.js';
-import { confirmAndDo } from '../messages.js';
+import { confirmAndDo, errorMessage, loading } from '../messages.js';
 import { isRunning } from '../status.js';
 import { startApproval } from './card.js';
 
@@ -38,7 +38,38 @@ function banner(app, id, heldRun, running) {
     h('div', { class: 'header' }, t('held.title')),
     h('p', {}, t('held.text'), ' ', t('held.since'), ' ', moment(heldRun.since), '.'),
     heldList(heldRun.held),
+    app.can('get-held-run') && heldPeople(heldRun),
     h('div', { class: 'ls-actions' }, approve, reject));
+}
+
+/** Whom it concerns; asked for when the reader wants to see it. */
+function heldPeople(heldRun) {
+  const place = h('div', {});
+  const details = h('details', { class: 'ls-details' }, h('summary', {}, t('held.who')), place);
+  details.addEventListener('toggle', async () => {
+    if (!details.open || place.childElementCount > 0) return;
+    fill(place, loading());
+    try {
+      const { data } = await call('get-held-run', { runId: heldRun.runId });
+      fill(place, data.held.map(peopleOf));
+    } catch (error) {
+      fill(place, errorMessage(error));
+    }
+  });
+  return details;
+}
+
+function peopleOf({ what, count, people }) {
+  return h('section', {}, h('h4', {}, heldWhat(what)),
+    h('ul', { class: 'ls-held-people' }, people.map((person) => h('li', {}, personLink(person),
+      person.number && [' ', h('span', { class: 'ls-muted' }, val(person.number))],
+      person.usedBy.length > 0 && h('div', { class: 'ls-muted' }, t('held.usedBy'), ' ', val(person.usedBy.join(', ')))))),
+    count > people.length && h('p', { class: 'ls-hint' }, t('held.more', { count: count - people.length })));
+}
+
+function personLink({ name, directoryId, userId }) {
+  const text = val(name || directoryId);
+  return userId ? h('a', { href: `#/people/${encodeURIComponent(userId)}` }, text) : text;
 }
 
 /** What is held, one line for each kind. */

@@ -1,6 +1,6 @@
 // One employee: where each value came from, what waits, and what changed lately.
 
-import { call } from '../api.js';
+import { call, insideMikoPbx } from '../api.js';
 import { fill, h, val } from '../dom.js';
 import { badge, bothValues, changeLine, day, fieldName, fieldValue, moment, personState, sideName, whyText } from '../format.js';
 import { t, tOr } from '../i18n.js';
@@ -43,7 +43,10 @@ function headPhoto(app, person) {
 function facts(person) {
   const fact = (label, content) => h('div', { class: 'ls-fact' }, h('dt', {}, label),
     h('dd', {}, h('div', { class: 'ls-fact-main' }, content)));
-  return h('div', { class: 'ui segment ls-card' }, h('dl', { class: 'ls-facts ls-facts-even' },
+  const card = insideMikoPbx() && h('a', {
+    class: 'ui button', href: `${window.globalRootUrl}extensions/modify/${encodeURIComponent(person.userId)}`,
+  }, t('person.card'));
+  return h('div', { class: 'ui segment ls-card' }, card, h('dl', { class: 'ls-facts ls-facts-even' },
     ['number', 'mobile', 'email'].map((field) => fact(fieldName(field), fieldValue(field, person[field]))),
     fact(t('leavers.account'), person.accountOff ? badge('warn', t('leavers.accountOff')) : badge('good', t('leavers.accountOn')))));
 }

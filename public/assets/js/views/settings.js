@@ -1,6 +1,6 @@
 // The form of a server's settings.
 
-import { call } from '../api.js';
+import { ApiError, call } from '../api.js';
 import { fill, h, uniqueId, withBusy } from '../dom.js';
 import { duration, fieldName } from '../format.js';
 import { t } from '../i18n.js';
@@ -61,8 +61,8 @@ class SettingsForm {
     this.draftNote = this.app.drafts.has(this.key) ? message('info', t('form.draftTitle'), [t('form.draftText')]) : h('div', {});
     const save = h('button', { type: 'submit', class: 'ui primary button' }, t('button.save'));
     const form = h('form', { class: 'ui form ls-form', novalidate: true, autocomplete: 'off' },
-      this.draftNote, this.serverFields(), this.signInFields(), this.searchFields(), this.attributeFields(), this.behaviourFields(),
-      this.ruleFields(), this.leaverFields(),
+      this.draftNote, this.serverFields(), this.signInFields(), this.searchFields(), this.attributeFields(),
+      this.numberFields(), this.ruleFields(), this.leaverFields(), this.scheduleFields(),
       this.problem, this.testPlace,
       h('div', { class: 'ls-actions ls-form-actions' }, save, this.testButton(), this.discardButton(), this.unsaved));
     form.addEventListener('submit', (event) => {
@@ -117,17 +117,20 @@ class SettingsForm {
       this.secretWarning);
   }
 
-  behaviourFields() {
-    return fieldset('behaviour',
-      this.checkbox('updateAttributes', { hint: true }), this.checkbox('autosync', { hint: true }),
-      this.checkbox('forwardToMobile', { hint: true }),
-      h('div', { class: 'two fields' },
-        this.text('syncInterval', { type: 'number', min: 30, hint: true }),
-        this.text('defaultRegion', { hint: true, maxlength: 2 })),
+  numberFields() {
+    return fieldset('numbers',
       h('div', { class: 'two fields' },
         this.text('numberFrom', { type: 'number', min: 0, hint: true }), this.text('numberTo', { type: 'number', min: 0 })),
       this.checkbox('poolWhenTaken', { hint: true }),
-      h('div', { class: 'two fields' }, this.text('mostNewPeople', { type: 'number', min: 1, hint: true })));
+      h('div', { class: 'two fields' }, this.text('defaultRegion', { hint: true, maxlength: 2 })),
+      this.checkbox('forwardToMobile', { hint: true }));
+  }
+
+  scheduleFields() {
+    return fieldset('schedule', this.checkbox('autosync', { hint: true }),
+      h('div', { class: 'two fields' },
+        this.text('syncInterval', { type: 'number', min: 30, hint: true }),
+        this.text('mostNewPeople', { type: 'number', min: 1, hint: true })));
   }
 
   /** For each field: which way its changes travel, and what stands when both sides changed. */
@@ -139,7 +142,7 @@ class SettingsForm {
         this.rule(`fieldDirections.${field}`, 'direction', directions),
         this.rule(`fieldConflicts.${field}`, 'bothChanged', BOTH_CHANGED));
     });
-    return fieldset('rules', h('p', { class: 'ls-hint' }, t('form.rulesHint')), this.rules = h('div', { class: 'ls-rules' }, rules),
+    return fieldset('rules', this.checkbox('updateAttributes', { hint: true }), h('p', { class: 'ls-hint' }, t('form.rulesHint')), this.rules = h('div', { class: 'ls-rules' }, rules),
       h('details', { class: 'ls-details' }, h('summary', {}, t('form.newestExplained')), h('p', { class: 'ls-hint' }, t('form.newestText'))));
   }
 
@@ -319,9 +322,20 @@ class SettingsForm {
     return this.discard;
   }
 
+  /** Fields whose text is no number: to a script they look empty, and would be saved so. */
+  unreadable() {
+    const bad = [...this.controls].filter(([, { control }]) => control.validity.badInput);
+    return bad.map(([field]) => ({ field, text: t('form.notANumber') }));
+  }
+
   async save() {
     this.clearErrors();
     fill(this.result);
+    const unreadable = this.unreadable();
+    if (unreadable.length > 0) {
+      this.showErrors(new ApiError('refused', unreadable), t('form.notSaved'));
+      return;
+    }
     const sent = structuredClone(this.values);
     try {
       const { data, info } = await call('config-save', toBody(sent));

@@ -1,13 +1,17 @@
 // A synchronisation started here: that it runs, then what it did for each person.
 
+import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
-import { badge, changeLine, personCell } from '../format.js';
+import { badge, changeLine, notDone, personCell } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { isRunning } from '../status.js';
 import { dataTable } from '../table.js';
 import { startSync } from './card.js';
 import { noteLine } from './found.js';
+
+/** People of one kind that are named. */
+const FEW = 5;
 
 const ORDER = ['CONFLICT', 'UPDATED', 'SKIPPED'];
 
@@ -60,12 +64,42 @@ function showJob(app, panel, job) {
   } else if (job.state === 'failed') {
     fill(panel, errorMessage(job.error, { title: failedTitle(job), retry }), compareAgain(job));
   } else if (job.state === 'recorded' || job.state === 'ended') {
-    fill(panel, message(...endOf(job), [job.summary].filter(Boolean)), job.ended !== 'done' && compareAgain(job),
+    fill(panel, message(...endOf(job), [job.summary].filter(Boolean)), job.ended !== 'done' && compareAgain(job), recordedNames(app, job),
       app.can('get-run') && h('a', { class: 'ui button', href: `#/runs/${encodeURIComponent(job.runId)}` }, t('runs.details')));
   } else {
-    fill(panel, message('positive', t('sync.done'), [job.summary].filter(Boolean)),
+    fill(panel, message('positive', t('sync.done'), [job.summary].filter(Boolean)), names(changesOf(job.rows)),
       job.notes.length > 0 && message('info', t('notes.title'), job.notes), resultTable(app, job.rows));
   }
+}
+
+/** Values that were written, with whose they are. */
+function changesOf(rows) {
+  return rows.flatMap((row) => (row.changes || []).map((change) => ({ ...change, person: row.name, directoryId: row.directoryId })));
+}
+
+/** The names of a run whose answer is its record. */
+function recordedNames(app, job) {
+  const place = h('div', {});
+  if (app.can('get-run') && job.ended === 'done') {
+    call('get-run', { runId: job.runId }).then(({ data }) => fill(place, names(data.changes || [])))
+      .catch((error) => console.debug('no names:', error));
+  }
+  return place;
+}
+
+/** Who is new and whose values changed, by name where they are few. */
+function names(changes) {
+  const people = new Map();
+  changes.filter((change) => !notDone(change.outcome)).forEach(({ directoryId, person, why }) => {
+    const known = people.get(directoryId) || { person, isNew: false };
+    people.set(directoryId, { person, isNew: known.isNew || why === 'new in the directory' });
+  });
+  const group = (label, isNew) => {
+    const found = [...people.values()].filter((one) => one.isNew === isNew);
+    if (found.length === 0 || found.length > FEW) return null;
+    return h('div', {}, h('dt', {}, label), ' ', h('dd', {}, found.map((one, index) => [index > 0 && ', ', val(one.person || '–')])));
+  };
+  return h('dl', { class: 'ls-groups' }, group(t('sync.new'), true), group(t('sync.updated'), false));
 }
 
 function resultTable(app, rows) {
