@@ -145,3 +145,17 @@ export function runSummary(run) {
   if (held) told.push(t('run.count.held', { count: held }));
   return told.length ? told.join('; ') : t('run.upToDate');
 }
+
+/**
+ * Why a conflict waits: its cause and what can be done about it in the page's language, then `sentences`, which the
+ * module writes in English.
+ */
+export function conflictReason(cause, sentences) {
+  const known = tOr(`cause.${cause}`, '');
+  const foreign = currentLanguage() !== 'en';
+  return [
+    h('strong', {}, known || cause || ''),
+    foreign && known && h('div', { class: 'ls-reason' }, t(`advice.${cause}`)),
+    sentences.map((text) => h('div', { class: foreign ? 'ls-reason ls-muted' : 'ls-reason', lang: foreign && 'en' }, val(text))),
+  ];
+}

@@ -2,7 +2,7 @@
 
 import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
-import { bothValues, fieldName, moment, sideName } from '../format.js';
+import { bothValues, conflictReason, fieldName, moment, sideName } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { confirmAndDo, emptyState, errorMessage, loading } from '../messages.js';
 import { serverTitle } from '../status.js';
@@ -56,7 +56,9 @@ export function showConflicts(app, place, signal) {
         caption: t('conflicts.title'),
         rows: sorted,
         columns: columns(decisions),
-        searchText: (row) => [row.person, row.directoryValue, row.pbxValue, ...errors(row)].join(' '),
+        searchText: (row) => [
+          row.person, row.directoryValue, row.pbxValue, tOr(`cause.${row.cause}`, row.cause || ''), ...errors(row),
+        ].join(' '),
       }));
   }
 
@@ -77,7 +79,7 @@ export function showConflicts(app, place, signal) {
       { id: 'values', label: t('conflicts.values'), wide: true, cell: valuesCell },
       {
         id: 'reason', label: t('conflicts.reason'), wide: true,
-        cell: (row) => [h('strong', {}, tOr(`cause.${row.cause}`, '')), errors(row).map((text) => h('div', { class: 'ls-reason' }, val(text))),
+        cell: (row) => [conflictReason(row.cause, errors(row)),
           decisionPart(app, row, decisions.find((decision) => answers(decision, row)), changed)],
       },
       {
@@ -145,6 +147,5 @@ export async function perServer(action, rowsOf) {
 }
 
 function errors(row) {
-  const texts = [].concat(row.errors || []).map(String);
-  return texts.length ? texts : [tOr(`cause.${row.cause}`, row.cause || '')];
+  return [].concat(row.errors || []).map(String);
 }

@@ -2,7 +2,9 @@
 
 import { call, insideMikoPbx } from '../api.js';
 import { fill, h, val } from '../dom.js';
-import { badge, bothValues, changeLine, day, fieldName, fieldValue, moment, personState, sideName, whyText } from '../format.js';
+import {
+  badge, bothValues, changeLine, conflictReason, day, fieldName, fieldValue, moment, personState, sideName, whyText,
+} from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading } from '../messages.js';
 import { photo } from '../photos.js';
@@ -112,7 +114,7 @@ function conflictsPart(conflicts) {
   return h('section', { class: 'ls-section' }, h('h2', { class: 'ui header' }, t('conflicts.title')),
     h('div', { class: 'ui segment' }, conflicts.map((conflict) => h('div', { class: 'ls-conflict' },
       conflict.field && h('span', { class: 'ls-change-field' }, fieldName(conflict.field), ': '),
-      h('strong', {}, tOr(`cause.${conflict.cause}`, conflict.cause)), h('div', {}, val(conflict.reason)))),
+      conflictReason(conflict.cause, [conflict.reason].filter(Boolean)))),
     h('div', { class: 'ls-actions' }, h('a', { class: 'ui small button', href: '#/conflicts' }, t('person.toConflicts')))));
 }
 

@@ -4,7 +4,7 @@ import { call } from '../api.js';
 import { fill, h, setDisabled, val, withBusy } from '../dom.js';
 import { exportButtons, fileName } from '../export.js';
 import {
-  badge, changeLine, fieldName, fieldText, fieldValue, personCell, personState, sideName, whyText,
+  badge, changeLine, conflictReason, fieldName, fieldText, fieldValue, personCell, personState, sideName, whyText,
 } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
@@ -178,7 +178,7 @@ function conflictLine(conflict) {
   const differ = conflict.directoryValue || conflict.pbxValue;
   return h('div', { class: 'ls-conflict' },
     conflict.field && h('span', { class: 'ls-change-field' }, fieldName(conflict.field), ': '),
-    h('strong', {}, tOr(`cause.${conflict.cause}`, conflict.cause || '')), conflict.reason && h('div', {}, val(conflict.reason)),
+    conflictReason(conflict.cause, [conflict.reason].filter(Boolean)),
     differ && h('div', { class: 'ls-muted' },
       `${sideName('directory')}: `, fieldValue(conflict.field, conflict.directoryValue), ' · ',
       `${sideName('pbx')}: `, fieldValue(conflict.field, conflict.pbxValue)));
