@@ -9,3 +9,6 @@ CREATE TABLE previews (
     -- Whom something would be done for, with a digest of it, as JSON.
     people    TEXT    NOT NULL
 ) STRICT;
+
+-- The search of the people page reads this index and not the much larger rows.
+CREATE INDEX links_by_search ON links (search, server_id);

@@ -5,6 +5,7 @@ mod actions;
 mod announcements;
 mod bad_directory;
 mod bad_pbx;
+mod bench;
 mod both_directions_389ds;
 mod both_directions_samba;
 mod both_directions_slapd;

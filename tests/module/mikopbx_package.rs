@@ -79,7 +79,7 @@ fn words_for_mikopbx_are_the_pages_words() {
     }
 }
 
-/// The real package; its first build takes minutes. `cargo xtask test` brings the linker.
+/// The package for old systems, not optimised. `cargo xtask test` brings the linker.
 #[test]
 fn the_binaries_run_on_old_systems_and_name_no_path_of_this_machine() {
     let brought = root().join("target/zig/venv/bin/cargo-zigbuild").is_file();

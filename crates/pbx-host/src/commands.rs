@@ -54,7 +54,9 @@ fn run_in(session: &Session, command: Command) -> Result<i32> {
         Command::Users { id, server } => {
             ask_about(session, "get-available-ldap-users", id.as_deref(), &server, tables::users)
         }
-        Command::Preview { id, all } => ask(session, "preview-sync", id.as_deref(), |data| tables::preview(data, all) + &tables::plan_number(data)),
+        Command::Preview { id, all } => {
+            ask(session, "preview-sync", id.as_deref(), |data| tables::preview(data, all) + &tables::plan_number(data))
+        }
         Command::Sync { id, plan, all } => sync(session, id.as_deref(), plan, all),
         Command::Status => session.show(&module.request("get-status", "")?, tables::status),
         Command::People { id, search, page, per_page, sort } => {

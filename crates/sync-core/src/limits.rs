@@ -161,8 +161,12 @@ fn is_subset(some: &Concerned, all: &Concerned) -> bool {
 fn hold_departures(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
     let what = "departures";
     let leaving = |departure: &&mut Departure| departure.state != departure.link.state;
-    let people: Concerned =
-        plan.departures.iter_mut().filter(leaving).map(|departure| (departure.link.key.clone(), departure.link.shown[Field::Name].clone())).collect();
+    let people: Concerned = plan
+        .departures
+        .iter_mut()
+        .filter(leaving)
+        .map(|departure| (departure.link.key.clone(), departure.link.shown[Field::Name].clone()))
+        .collect();
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
         return None;
@@ -180,7 +184,8 @@ fn hold_departures(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
 fn hold_accounts(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold> {
     let what = "accounts switched off or deleted";
     let taken_off = plan.accounts.iter().filter(|account| account.step != AccountStep::Start);
-    let people: Concerned = taken_off.map(|account| (account.link.key.clone(), account.employee.values[Field::Name].clone())).collect();
+    let people: Concerned =
+        taken_off.map(|account| (account.link.key.clone(), account.employee.values[Field::Name].clone())).collect();
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
         return None;

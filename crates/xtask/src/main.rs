@@ -1,6 +1,7 @@
 //! `cargo xtask`: every multi-step command of the project.
 
 mod axe;
+mod bench;
 mod demo;
 mod package;
 mod packages;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 /// See it work:      cargo xtask demo
 /// Prove it works:   cargo xtask test
 /// Make the module:  cargo xtask package
+/// Measure it:       cargo xtask bench
 #[derive(Parser)]
 #[command(name = "cargo xtask", verbatim_doc_comment)]
 struct Arguments {
@@ -28,6 +30,7 @@ enum Task {
     Demo(demo::Options),
     Test(test::Options),
     Package(package::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(&options),
         Task::Package(options) => package::package(&options),
+        Task::Bench(options) => bench::bench(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

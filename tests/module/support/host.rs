@@ -251,6 +251,13 @@ impl Plugin {
         self.call(&json!({"hook": "models_changed", "body": events}))
     }
 
+    /// The most memory the host has used so far, in KiB (`VmHWM`, proc(5)).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("its peak");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
     /// Kills the host with SIGKILL, as a power cut would.
     pub(crate) fn kill(&mut self) {
         // It may have ended by itself; then there is nothing to kill.
