@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use regex::Regex;
 
@@ -382,8 +383,12 @@ fn text(row: &Row, column: &str) -> String {
     value(row, column).split_once(':').map_or_else(String::new, |(_, text)| text.to_owned())
 }
 
+/// A pattern, compiled once for all tests.
 fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("a pattern of this file")
+    static COMPILED: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().expect("no test ends in here");
+    let new = || Regex::new(pattern).expect("a pattern of this file");
+    compiled.entry(pattern.to_owned()).or_insert_with(new).clone()
 }
 
 fn is_email(text: &str) -> bool {
