@@ -58,10 +58,10 @@ impl Screens {
     #[track_caller]
     fn saved(&mut self, button: &str) -> String {
         self.browser.evaluate(
-            "window.saved = new Promise((done) => {
+            "void (window.saved = new Promise((done) => {
                 URL.createObjectURL = (blob) => { blob.text().then(done); return 'about:blank'; };
                 HTMLAnchorElement.prototype.click = () => {};
-            })",
+            }))",
         );
         self.browser.press(button);
         self.browser.evaluate("window.saved").as_str().expect("a file").to_owned()
