@@ -109,7 +109,7 @@ fn a_value_changed_on_both_sides_is_decided_from_the_page() {
     let Some((server, world, mut plugin, id, site)) = in_step(&people, ask) else { return };
     server.set("ann", "mail", "ann.oneil@example.test");
     let user = world.pbx().employee_named("Ann O'Neil").user_id;
-    world.pbx().execute("UPDATE m_Users SET email = 'ann@pbx.test' WHERE id = ?1", &[&user.to_string()]);
+    world.pbx().set_email(user, "ann@pbx.test");
     sync(&mut plugin, &id);
 
     let mut browser = Browser::start();
@@ -131,6 +131,24 @@ fn a_value_changed_on_both_sides_is_decided_from_the_page() {
     browser.open(&format!("{}/?lang=en#/people/{user}", site.address), "Ann O'Neil");
     browser.wait_for("decided by an administrator");
     browser.open(&format!("{}/?lang=ru#/people/{user}", site.address), "решение администратора");
+}
+
+#[test]
+fn a_run_under_way_is_shown_and_can_be_stopped_from_the_page() {
+    let people = [Someone::new("ann", "Ann O'Neil").mail("ann@example.test")];
+    let Some((server, _world, mut plugin, id, site)) = in_step(&people, |_| {}) else { return };
+    server.set("ann", "mail", "ann.oneil@example.test");
+    server.guard.signal("STOP");
+    let mut browser = Browser::start();
+    browser.open(&format!("{}/?lang=en", site.address), "Ann O'Neil");
+    browser.press("Sync now");
+    browser.wait_for("Synchronising, running for");
+    browser.press("Stop this run");
+    browser.wait_gone("Stop this run");
+    server.guard.signal("CONT");
+    browser.wait_for("the run was cancelled");
+    let runs = plugin.request("get-runs", json!({ "id": id }));
+    assert_eq!(runs.list()[0]["state"], json!("cancelled"), "{}", runs.body);
 }
 
 #[test]

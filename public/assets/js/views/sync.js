@@ -129,9 +129,12 @@ function resultColumns() {
     },
     { id: 'name', label: t('preview.person'), cell: personCell },
     {
+      id: 'updated', label: t('sync.where'), narrow: true,
+      cell: (row) => tOr(`changed.${row.userHadChangesOnTheSide}`, '–'),
+    },
+    {
       id: 'what', label: t('sync.what'),
       cell: (row) => [
-        row.userHadChangesOnTheSide && h('div', { class: 'ls-muted' }, tOr(`changed.${row.userHadChangesOnTheSide}`, '')),
         (row.changes || []).map(changeLine),
         (row.notes || []).map(noteLine),
         row.reason && h('div', { class: 'ls-reason' }, val(row.reason)),
