@@ -565,7 +565,6 @@ fn pruning_keeps_the_last_runs_open_intents_and_photos_still_wanted() {
     let changes = vec![photo(first, "aaaa"), photo(kept[0], "bbbb"), photo(kept[0], "cccc")];
     m.journal.settle(&SettleBatch { changes, ..SettleBatch::default() }).unwrap();
     let photos = m.journal.paths().replaced_photos();
-    fs::create_dir(&photos).unwrap();
     let written = UNIX_EPOCH + Duration::from_millis(old as u64);
     for (name, time) in [
         ("aaaa.jpg", written),
