@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: how long a synchronisation takes against what it cannot do without, measured in the same run:
 //! OpenLDAP's own ldapsearch of the same attributes, and SQLite's insertion of the same rows.
 //!
-//! `BENCH_PEOPLE` says with how many people, separated by commas. The figures of one machine are in docs/PERFORMANCE.md.
+//! `BENCH_PEOPLE` says with how many people, separated by commas.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use crate::steps::cargo;
 /// Measures synchronisations with a real slapd against what they cannot do without.
 ///
 /// Prints a table: our time, the time of ldapsearch and of raw SQLite measured in the same run, and the ratio. Builds in
-/// the release profile. The figures of one machine are in docs/PERFORMANCE.md.
+/// the release profile.
 ///
 ///   cargo xtask bench                            with 1,000 and 10,000 people
 ///   cargo xtask bench --people 100000            with as many as you like
