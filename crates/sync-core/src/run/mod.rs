@@ -126,18 +126,6 @@ pub enum RunError {
     Cancelled,
 }
 
-impl RunError {
-    /// The sentence without people's names.
-    pub fn for_log(&self) -> String {
-        match self {
-            RunError::PlanChanged(differences) => {
-                format!("nothing was done: {} differences from the preview that was to be applied", differences.len())
-            }
-            error => error.to_string(),
-        }
-    }
-}
-
 fn told(holds: &[Hold]) -> String {
     holds.iter().map(|hold| format!("{} {}", hold.count, hold.what)).collect::<Vec<_>>().join(", ")
 }
@@ -287,7 +275,7 @@ impl Run<'_, '_> {
             Err(error) => ("failed", String::new(), "{}".into(), error.to_string()),
         };
         if let Err(error) = &ended {
-            warn!("run {run_id} ended early: {}", error.for_log());
+            warn!("run {run_id} ended early: {error}");
         }
         clear_spool(session.spool);
         let (pbx, journal) = (session.pbx.statements(), session.journal.statements());
