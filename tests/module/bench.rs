@@ -62,7 +62,14 @@ fn measure(size: usize) {
     line(size, "ten changes", changes, "ldapsearch without photos", search);
     let page = timed(|| drop(plugin.request("get-people", json!({"perPage": 50, "search": "иван"})).data().clone()));
     println!("| {size} | get-people with a search | {} ms | | | |", page.as_millis());
+    phases(&world);
     println!("| {size} | peak memory of the host program | {} MiB | | | |", plugin.peak_memory() / 1024);
+}
+
+/// What the log says of how long the phases took.
+fn phases(world: &World) {
+    let log = std::fs::read_to_string(&world.installation.log).unwrap_or_default();
+    log.lines().filter(|line| line.contains(" took ")).for_each(|line| eprintln!("{line}"));
 }
 
 fn line(size: usize, what: &str, time: Duration, baseline: &str, base: Duration) {

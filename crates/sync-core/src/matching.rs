@@ -367,7 +367,7 @@ fn index<'a>(
 }
 
 /// Names are compared without case, and `Ё` is `Е`, as people type it either way.
-fn comparable_name(name: &str) -> String {
+pub(crate) fn comparable_name(name: &str) -> String {
     name.to_lowercase().replace('ё', "е")
 }
 

@@ -164,13 +164,18 @@ fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> r
 /// Appends events. Where very many wait already, because the PBX takes none, an event comes in the place of those that
 /// wait about the same record, with all their changed fields: then the outbox grows with the records, not with time.
 fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {
-    let mut crowded = tx.prepare_cached("SELECT 1 FROM outbox LIMIT 1 OFFSET ?1")?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    let waiting = "SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT ?1)";
+    let mut waiting: i64 = tx.prepare_cached(waiting)?.query_row([OUTBOX_UNMERGED as i64 + 1], |row| row.get(0))?;
     let mut insert = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
     for event in events {
-        if crowded.exists([OUTBOX_UNMERGED as i64])? {
+        if waiting > OUTBOX_UNMERGED as i64 {
             replace_event(tx, event)?;
         } else {
             insert.execute([event])?;
+            waiting += 1;
         }
     }
     Ok(())

@@ -222,6 +222,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // 8 MiB, for settling many people at once without writing half-done pages.
     connection.pragma_update(None, "cache_size", -8192)?;
+    // Else what a statement would need to be taken back is written to a file, page by page, for every statement.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
-
 use super::decide::{Refusal, employee, refuse};
-use super::schema::{Schema, Table};
+use super::index::Indexed;
+use super::schema::Table;
 use super::state::{Person, State, people};
 use super::writer::{Writer, words};
 use super::{AccountTask, Applied, DeleteTask, events};
@@ -69,12 +68,12 @@ fn rows(person: &Person) -> Vec<(Table, i64)> {
 
 /// See [`super::Pbx::delete_task`].
 pub(super) fn delete_task(
-    connection: &Connection,
+    indexed: Indexed<'_>,
     user_id: i64,
     sip_uniqid: &str,
     vault: &Vault,
 ) -> rusqlite::Result<Option<DeleteTask>> {
-    let found = people(connection, &BTreeSet::from([user_id]), vault)?.remove(&user_id);
+    let found = people(indexed, &BTreeSet::from([user_id]), vault)?.remove(&user_id);
     Ok(found.filter(|person| person.sip_uniqid == sip_uniqid).map(|person| DeleteTask {
         user_id,
         sip_uniqid: person.sip_uniqid.clone(),
@@ -85,11 +84,11 @@ pub(super) fn delete_task(
 
 /// After a crash: the account stands as the task wanted it.
 pub(super) fn find_switched(
-    connection: &Connection,
+    indexed: Indexed<'_>,
     vault: &Vault,
     task: &AccountTask,
 ) -> rusqlite::Result<Option<Applied>> {
-    let found = people(connection, &BTreeSet::from([task.user_id]), vault)?.remove(&task.user_id);
+    let found = people(indexed, &BTreeSet::from([task.user_id]), vault)?.remove(&task.user_id);
     let same = |person: &Person| person.sip_uniqid == task.sip_uniqid && person.sip_disabled == task.disabled;
     let sip = found.filter(same).and_then(|person| person.sip);
     Ok(sip.map(|row| Applied {
@@ -101,16 +100,15 @@ pub(super) fn find_switched(
 
 /// After a crash: the employee is gone. Whoever deleted them, it is announced.
 pub(super) fn find_deleted(
-    connection: &Connection,
-    schema: &Schema,
+    indexed: Indexed<'_>,
     vault: &Vault,
     task: &DeleteTask,
 ) -> rusqlite::Result<Option<Applied>> {
-    let found = people(connection, &BTreeSet::from([task.user_id]), vault)?.remove(&task.user_id);
+    let found = people(indexed, &BTreeSet::from([task.user_id]), vault)?.remove(&task.user_id);
     if found.is_some_and(|person| person.sip_uniqid == task.sip_uniqid) {
         return Ok(None);
     }
     let rows = task.rows.iter().filter_map(|(table, row)| Some((Table::from_name(table)?, *row)));
-    let events = rows.map(|(table, row)| events::deleted(schema, table, row)).collect();
+    let events = rows.map(|(table, row)| events::deleted(indexed.schema, table, row)).collect();
     Ok(Some(Applied { user_id: task.user_id, events, ..Applied::default() }))
 }

@@ -7,6 +7,7 @@ use rusqlite::Transaction;
 use super::avatar::{self, Places, Stage, Staged, Swap, Swapped};
 use super::decide::{Refusal, decide};
 use super::error::Failure;
+use super::index::{Index, Indexed, Place};
 use super::schema::Schema;
 use super::state::State;
 use super::writer::Writer;
@@ -21,10 +22,19 @@ pub(super) struct Prepared {
     verdicts: Vec<Result<(), Refusal>>,
 }
 
+/// What a batch did.
+pub(super) struct Done {
+    pub(super) outcomes: Vec<TaskOutcome>,
+    pub(super) photos: Swapped,
+    /// Values written, for the index.
+    pub(super) placed: Vec<Place>,
+}
+
 /// Looks and decides.
 pub(super) fn prepare(
     transaction: &Transaction<'_>,
     database: &Path,
+    kept: &mut Option<Index>,
     places: &Places,
     vault: &Vault,
     tasks: &[Task],
@@ -32,7 +42,8 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Failure> {
     let schema = Schema::read(transaction)?;
     schema.check(database)?;
-    let state = State::load(transaction, &schema, vault, tasks)?;
+    let index = Index::current(kept, transaction, &schema)?;
+    let state = State::load(Indexed { connection: transaction, schema: &schema, index }, vault, tasks)?;
     let verdicts = decide(&state, tasks, staged, &places.media);
     Ok(Prepared { schema, state, verdicts })
 }
@@ -45,7 +56,7 @@ pub(super) fn run(
     places: &Places,
     tasks: &[Task],
     staged: &Stage,
-) -> Result<(Vec<TaskOutcome>, Swapped), Failure> {
+) -> Result<Done, Failure> {
     let Prepared { schema, state, verdicts } = prepared;
     let mut writer = Writer::new(transaction, schema);
     let mut outcomes = Vec::with_capacity(tasks.len());
@@ -63,14 +74,15 @@ pub(super) fn run(
         }
         outcomes.push(TaskOutcome::Applied(Applied { user_id, notes: notes(staged), ..Applied::default() }));
     }
-    for (index, written) in writer.finish() {
+    let (written, placed) = writer.finish();
+    for (index, written) in written {
         if let TaskOutcome::Applied(applied) = &mut outcomes[index] {
             applied.events = written.events;
             applied.replaced = written.replaced;
         }
     }
-    let swapped = avatar::swap(places, &swaps)?;
-    Ok((outcomes, swapped))
+    let photos = avatar::swap(places, &swaps)?;
+    Ok(Done { outcomes, photos, placed })
 }
 
 /// Answers the employee's id and the old `m_Users.avatar`.

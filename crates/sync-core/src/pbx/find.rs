@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::index::Indexed;
 use super::relations::references;
 use super::schema::{Schema, Table, text};
 use super::state::{Person, extensions_with, people};
@@ -14,23 +15,21 @@ use crate::vault::Vault;
 
 /// The task's effect, when it is in the database.
 pub(super) fn find_applied(
-    connection: &Connection,
-    schema: &Schema,
+    indexed: Indexed<'_>,
     media: &Path,
     vault: &Vault,
     task: &Task,
 ) -> rusqlite::Result<Option<Applied>> {
     match task {
-        Task::Create(task) => find_created(connection, schema, media, vault, task),
-        Task::Update(task) => find_updated(connection, schema, media, vault, task),
-        Task::Account(task) => account::find_switched(connection, vault, task),
-        Task::Delete(task) => account::find_deleted(connection, schema, vault, task),
+        Task::Create(task) => find_created(indexed, media, vault, task),
+        Task::Update(task) => find_updated(indexed, media, vault, task),
+        Task::Account(task) => account::find_switched(indexed, vault, task),
+        Task::Delete(task) => account::find_deleted(indexed, vault, task),
     }
 }
 
 fn find_created(
-    connection: &Connection,
-    schema: &Schema,
+    indexed: Indexed<'_>,
     media: &Path,
     vault: &Vault,
     task: &CreateTask,
@@ -39,17 +38,14 @@ fn find_created(
     if task.sip_uniqid.is_empty() {
         return Ok(None);
     }
-    let number = connection
-        .query_row("SELECT extension FROM m_Sip WHERE uniqid = ?1", [&task.sip_uniqid], |row| text(row, 0))
-        .optional()?;
-    let Some(number) = number else { return Ok(None) };
-    let extensions = extensions_with(connection, &BTreeSet::from([number.clone()]))?;
+    let Some(number) = number_of(indexed, &task.sip_uniqid)? else { return Ok(None) };
+    let extensions = extensions_with(indexed, &BTreeSet::from([number.clone()]))?;
     let owner = extensions.iter().find(|row| row.number == number && row.kind == "SIP").and_then(|row| row.user_id);
     let Some(user_id) = owner else { return Ok(None) };
-    let Some(person) = people(connection, &BTreeSet::from([user_id]), vault)?.remove(&user_id) else {
+    let Some(person) = people(indexed, &BTreeSet::from([user_id]), vault)?.remove(&user_id) else {
         return Ok(None);
     };
-    let events = rows(&person).into_iter().map(|(table, row)| events::created(schema, table, row)).collect();
+    let events = rows(&person).into_iter().map(|(table, row)| events::created(indexed.schema, table, row)).collect();
     let mut given = Field::ALL.to_vec();
     if task.values[Field::Secret].is_empty() {
         // Secrets are not kept in step: the one made for the employee is not known any more.
@@ -60,13 +56,12 @@ fn find_created(
 }
 
 fn find_updated(
-    connection: &Connection,
-    schema: &Schema,
+    indexed: Indexed<'_>,
     media: &Path,
     vault: &Vault,
     task: &UpdateTask,
 ) -> rusqlite::Result<Option<Applied>> {
-    let people = people(connection, &BTreeSet::from([task.user_id]), vault)?;
+    let people = people(indexed, &BTreeSet::from([task.user_id]), vault)?;
     let Some(person) = people.get(&task.user_id).filter(|person| person.sip_uniqid == task.sip_uniqid) else {
         return Ok(None);
     };
@@ -76,7 +71,8 @@ fn find_updated(
     }
     let mut events: Vec<ModelEvent> = Vec::new();
     let mut add = |table: Table, row: i64| {
-        let event = events::updated(table, row, announced_columns(schema, table, task.fields.contains(&Field::Secret)));
+        let event =
+            events::updated(table, row, announced_columns(indexed.schema, table, task.fields.contains(&Field::Secret)));
         if !events.contains(&event) {
             events.push(event);
         }
@@ -88,18 +84,25 @@ fn find_updated(
     // A number may have moved on since; what pointed at it went along.
     let numbers = changed.flat_map(|&field| [task.new[field].clone(), current[field].clone()]);
     let numbers = numbers.filter(|number| !number.is_empty()).collect();
-    for reference in references(connection, schema, &numbers)?.into_values().flatten() {
+    for reference in references(indexed, &numbers)?.into_values().flatten() {
         add(reference.table, reference.row);
     }
     if task.fields.contains(&Field::Mobile) {
         for (table, row) in [(Table::ExternalPhones, task.rows.phone), (Table::Extensions, task.rows.mobile)] {
-            if row != 0 && !exists(connection, table, row)? {
-                events.push(events::deleted(schema, table, row));
+            if row != 0 && !exists(indexed.connection, table, row)? {
+                events.push(events::deleted(indexed.schema, table, row));
             }
         }
     }
     let notes = notes(&task.fields, &current, &task.new);
     Ok(Some(Applied { user_id: person.user_id, events, replaced: Vec::new(), notes }))
+}
+
+/// The number of the account with this identifier.
+fn number_of(indexed: Indexed<'_>, sip_uniqid: &str) -> rusqlite::Result<Option<String>> {
+    let list = indexed.index.rows(Table::Sip, "uniqid", [sip_uniqid]);
+    let sql = "SELECT extension FROM m_Sip WHERE id IN (SELECT value FROM json_each(?1)) AND uniqid = ?2";
+    indexed.connection.prepare_cached(sql)?.query_row([&list, sip_uniqid], |row| text(row, 0)).optional()
 }
 
 fn exists(connection: &Connection, table: Table, row: i64) -> rusqlite::Result<bool> {

@@ -88,7 +88,7 @@ fn read<P>(
 }
 
 /// A number that another connection's commits change and our own do not.
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "data_version", |row| row.get(0))
 }
 

@@ -26,6 +26,7 @@ mod derived;
 mod error;
 mod events;
 mod find;
+mod index;
 mod lock;
 mod relations;
 mod schema;
@@ -39,6 +40,7 @@ mod writer;
 pub use derived::{caller_id, search_index, unique_id};
 
 use avatar::Places;
+use index::{Index, Indexed};
 use schema::Schema;
 
 /// How long a read waits while somebody else holds the database's lock.
@@ -56,6 +58,7 @@ pub struct Pbx {
     vault: Arc<Vault>,
     /// Whether the photos an earlier process left in the middle of a batch have been put right.
     swept: bool,
+    index: Option<Index>,
 }
 
 impl std::fmt::Debug for Pbx {
@@ -90,11 +93,13 @@ impl Pbx {
         connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         // MikoPBX never switches foreign keys on, and checkpoints belong outside the write mutex (docs/MIKOPBX.md, Locks).
-        connection.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0;").map_err(explain)?;
+        connection
+            .execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;")
+            .map_err(explain)?;
         Schema::read(&connection).map_err(explain)?.check(database)?;
         let places =
             Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
-        Ok(Pbx { connection, statements, database: database.to_owned(), places, vault, swept: false })
+        Ok(Pbx { connection, statements, database: database.to_owned(), places, vault, swept: false, index: None })
     }
 
     /// How many SQL statements were run on the PBX's database, for the log.
@@ -146,10 +151,19 @@ impl Pbx {
 
     /// The task that deletes an employee with all their rows; `None` when there is no such employee.
     pub fn delete_task(&mut self, user_id: i64, sip_uniqid: &str) -> Result<Option<DeleteTask>, PbxError> {
+        let vault = Arc::clone(&self.vault);
+        self.indexed(|indexed| account::delete_task(indexed, user_id, sip_uniqid, &vault))
+    }
+
+    /// Reads in one transaction, with the index.
+    fn indexed<T>(&mut self, read: impl FnOnce(Indexed<'_>) -> rusqlite::Result<T>) -> Result<T, PbxError> {
         let explain = |error| error::explain(&self.database, "reading", error);
         self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
-        account::delete_task(&transaction, user_id, sip_uniqid, &self.vault).map_err(explain)
+        let schema = Schema::read(&transaction).map_err(explain)?;
+        schema.check(&self.database)?;
+        let index = Index::current(&mut self.index, &transaction, &schema).map_err(explain)?;
+        read(Indexed { connection: &transaction, schema: &schema, index }).map_err(explain)
     }
 
     /// Does the tasks in one short write transaction, inside the host's write mutex, and answers one outcome per task in
@@ -161,17 +175,20 @@ impl Pbx {
         self.sweep();
         let staged = avatar::stage(&self.places, tasks);
         let database = &self.database;
-        let (places, vault) = (&self.places, &*self.vault);
-        let (outcomes, photos) = lock::write(
+        let (places, vault, index) = (&self.places, &*self.vault, &mut self.index);
+        let done = lock::write(
             &mut self.connection,
             database,
             host,
-            |transaction| batch::prepare(transaction, database, places, vault, tasks, &staged),
+            |transaction| batch::prepare(transaction, database, index, places, vault, tasks, &staged),
             |transaction, prepared| batch::run(transaction, prepared, places, tasks, &staged),
         )?;
-        photos.finish();
+        if let Some(index) = &mut self.index {
+            index.add(done.placed);
+        }
+        done.photos.finish();
         lock::checkpoint(&self.connection);
-        Ok(outcomes)
+        Ok(done.outcomes)
     }
 
     /// Puts the photos right that an earlier process left in the middle of a batch, once. Nobody else may be writing with
@@ -202,12 +219,8 @@ impl Pbx {
     /// all that says who it is.
     pub fn find_applied(&mut self, task: &Task) -> Result<Option<Applied>, PbxError> {
         self.sweep();
-        let explain = |error| error::explain(&self.database, "reading", error);
-        self.connection.busy_timeout(READ_PATIENCE).map_err(explain)?;
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(explain)?;
-        let schema = Schema::read(&transaction).map_err(explain)?;
-        schema.check(&self.database)?;
-        find::find_applied(&transaction, &schema, &self.places.media, &self.vault, task).map_err(explain)
+        let (media, vault) = (self.places.media.clone(), Arc::clone(&self.vault));
+        self.indexed(|indexed| find::find_applied(indexed, &media, &vault, task))
     }
 }
 

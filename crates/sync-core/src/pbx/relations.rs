@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use super::index::{Indexed, is_indexed};
 use super::schema::{Schema, Table, text};
 
 /// In the order in which MikoPBX saves them.
@@ -58,27 +59,27 @@ impl Reference {
 
 /// Every reference to each of `numbers`, in the order of [`RELATIONS`] and then of the rows.
 pub(super) fn references(
-    connection: &Connection,
-    schema: &Schema,
+    rows: Indexed<'_>,
     numbers: &BTreeSet<String>,
 ) -> rusqlite::Result<BTreeMap<String, Vec<Reference>>> {
+    let Indexed { connection, schema, index } = rows;
     let mut found: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
     if numbers.is_empty() {
         return Ok(found);
     }
     let list = serde_json::json!(numbers).to_string();
+    let wanted: Vec<&str> = numbers.iter().map(String::as_str).collect();
     for (table, columns) in RELATIONS {
         let columns = schema.existing(table, columns);
         if columns.is_empty() {
             continue;
         }
-        let among = columns.iter().map(|column| format!("{column} IN (SELECT value FROM json_each(?1))"));
-        let sql = format!(
-            "SELECT id, {} FROM {} WHERE {} ORDER BY id",
-            columns.join(", "),
-            table.name(),
-            among.collect::<Vec<_>>().join(" OR ")
-        );
+        let indexed = columns.iter().all(|column| is_indexed(table, column));
+        let (among, list) = match indexed {
+            true => ("id IN (SELECT value FROM json_each(?1))".to_owned(), index.rows_of_any(table, &columns, &wanted)),
+            false => (any_among(&columns), list.clone()),
+        };
+        let sql = format!("SELECT id, {} FROM {} WHERE {among} ORDER BY id", columns.join(", "), table.name());
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query([&list])?;
         while let Some(row) = rows.next()? {
@@ -92,6 +93,13 @@ pub(super) fn references(
         }
     }
     Ok(found)
+}
+
+/// A condition that one of the columns is in the JSON list.
+fn any_among(columns: &[&str]) -> String {
+    let among: Vec<String> =
+        columns.iter().map(|column| format!("{column} IN (SELECT value FROM json_each(?1))")).collect();
+    among.join(" OR ")
 }
 
 /// Every row that belongs to a number, in the order of [`OWNERS`] and then of the rows: its number, table and id.

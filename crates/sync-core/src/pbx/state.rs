@@ -1,12 +1,13 @@
 //! What the PBX holds when a batch begins: everything the checks and the writes look at, read once. MikoPBX's tables have
-//! no indexes, so each look is a full scan by SQLite; nothing is asked per person, and only what matches is taken out.
+//! no indexes, so rows are found by ours; nothing is asked per person, and only what matches is taken out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, Params, Row};
 
+use super::index::Indexed;
 use super::relations::{Reference, references};
-use super::schema::{Schema, Table, text};
+use super::schema::{Table, text};
 use super::uses::uses_of;
 use super::{Task, avatar};
 use crate::person::{Field, Values};
@@ -105,34 +106,29 @@ pub(super) struct State {
 
 impl State {
     /// Reads what `tasks` need.
-    pub(super) fn load(
-        connection: &Connection,
-        schema: &Schema,
-        vault: &Vault,
-        tasks: &[Task],
-    ) -> rusqlite::Result<State> {
+    pub(super) fn load(rows: Indexed<'_>, vault: &Vault, tasks: &[Task]) -> rusqlite::Result<State> {
         let users = tasks.iter().filter_map(|task| match task {
             Task::Create(_) => None,
             Task::Update(task) => Some(task.user_id),
             Task::Account(task) => Some(task.user_id),
             Task::Delete(task) => Some(task.user_id),
         });
-        let people = people(connection, &users.collect(), vault)?;
+        let people = people(rows, &users.collect(), vault)?;
         let numbers = numbers_concerned(tasks, &people);
         let mut by_number: BTreeMap<String, Vec<Extension>> = BTreeMap::new();
-        for row in extensions_with(connection, &numbers)? {
+        for row in extensions_with(rows, &numbers)? {
             by_number.entry(row.number.clone()).or_default().push(row);
         }
         let removed = removed_numbers(tasks, &people);
         let (sip_uniqids, external_uniqids) = uniqids_wanted(tasks);
         Ok(State {
             by_number,
-            emails: emails(connection, &emails_wanted(tasks))?,
-            sip_uniqids: uniqids(connection, Table::Sip, &sip_uniqids)?,
-            external_uniqids: uniqids(connection, Table::ExternalPhones, &external_uniqids)?,
-            references: references(connection, schema, &numbers)?,
-            uses: if removed.is_empty() { BTreeMap::new() } else { uses_of(connection, schema, &removed)? },
-            language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
+            emails: emails(rows, &emails_wanted(tasks))?,
+            sip_uniqids: uniqids(rows, Table::Sip, &sip_uniqids)?,
+            external_uniqids: uniqids(rows, Table::ExternalPhones, &external_uniqids)?,
+            references: references(rows, &numbers)?,
+            uses: if removed.is_empty() { BTreeMap::new() } else { uses_of(rows, &removed)? },
+            language: setting(rows.connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
             people,
         })
     }
@@ -223,10 +219,15 @@ pub(super) fn extensions(connection: &Connection) -> rusqlite::Result<Vec<Extens
 }
 
 /// The rows of `m_Extensions` with one of these numbers, in the order of their ids.
-pub(super) fn extensions_with(connection: &Connection, numbers: &BTreeSet<String>) -> rusqlite::Result<Vec<Extension>> {
-    let list = serde_json::json!(numbers).to_string();
-    select_extensions(connection, "WHERE number IN (SELECT value FROM json_each(?1))", [list])
+pub(super) fn extensions_with(rows: Indexed<'_>, numbers: &BTreeSet<String>) -> rusqlite::Result<Vec<Extension>> {
+    let list = rows.index.rows(Table::Extensions, "number", numbers.iter().map(String::as_str));
+    let mut found = select_extensions(rows.connection, AMONG_IDS, [list])?;
+    found.retain(|row| numbers.contains(&row.number));
+    Ok(found)
 }
+
+/// Rows whose ids are in a JSON list.
+const AMONG_IDS: &str = "WHERE id IN (SELECT value FROM json_each(?1))";
 
 fn select_extensions(
     connection: &Connection,
@@ -266,22 +267,22 @@ pub(super) fn general_rows(extensions: &[Extension]) -> BTreeMap<i64, General> {
 
 /// The employees with these ids, as far as they exist and have a general internal number.
 pub(super) fn people(
-    connection: &Connection,
+    rows: Indexed<'_>,
     user_ids: &BTreeSet<i64>,
     vault: &Vault,
 ) -> rusqlite::Result<BTreeMap<i64, Person>> {
     if user_ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let list = serde_json::json!(user_ids).to_string();
-    let extensions = select_extensions(connection, "WHERE userid IN (SELECT value FROM json_each(?1))", [&list])?;
+    let extensions = extensions_of(rows, user_ids)?;
     let general = general_rows(&extensions);
-    let mut statement = connection.prepare_cached(
-        "SELECT id, username, email, avatar FROM m_Users WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
-    )?;
-    let mut rows = statement.query([&list])?;
+    let mut further: BTreeMap<i64, usize> = BTreeMap::new();
+    extensions.iter().filter_map(|row| row.user_id).for_each(|user_id| *further.entry(user_id).or_default() += 1);
+    let sql = format!("SELECT id, username, email, avatar FROM m_Users {AMONG_IDS} ORDER BY id");
+    let mut statement = rows.connection.prepare_cached(&sql)?;
+    let mut found = statement.query([serde_json::json!(user_ids).to_string()])?;
     let mut people = BTreeMap::new();
-    while let Some(row) = rows.next()? {
+    while let Some(row) = found.next()? {
         let user_id = row.get(0)?;
         let Some(first) = general.get(&user_id).and_then(|rows| Some((rows, *rows.sip.first()?))) else { continue };
         let (general, sip) = first;
@@ -297,42 +298,47 @@ pub(super) fn people(
                 number: extensions[sip].number.clone(),
                 external_extension: external.map(|row| row.id),
                 mobile: external.map(|row| row.number.clone()).unwrap_or_default(),
-                further_numbers: extensions.iter().filter(|row| row.user_id == Some(user_id)).count()
-                    - 1
-                    - usize::from(external.is_some()),
+                further_numbers: further[&user_id] - 1 - usize::from(external.is_some()),
                 ..Person::default()
             },
         );
     }
-    add_devices(connection, &mut people, vault)?;
+    add_devices(rows, &mut people, vault)?;
     Ok(people)
 }
 
+fn extensions_of(rows: Indexed<'_>, user_ids: &BTreeSet<i64>) -> rusqlite::Result<Vec<Extension>> {
+    let texts: Vec<String> = user_ids.iter().map(i64::to_string).collect();
+    let list = rows.index.rows(Table::Extensions, "userid", texts.iter().map(String::as_str));
+    let mut found = select_extensions(rows.connection, AMONG_IDS, [list])?;
+    found.retain(|row| row.user_id.is_some_and(|user_id| user_ids.contains(&user_id)));
+    Ok(found)
+}
+
 /// Peers, forwardings and external phones of the people, one query each.
-fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>, vault: &Vault) -> rusqlite::Result<()> {
-    let list = |numbers: Vec<&String>| serde_json::json!(numbers).to_string();
-    let numbers = list(people.values().map(|person| &person.number).filter(|number| !number.is_empty()).collect());
-    let mobiles = list(people.values().map(|person| &person.mobile).filter(|mobile| !mobile.is_empty()).collect());
-    let columns = "uniqid, secret, disabled";
-    let peers = by_extension(connection, &numbers, "m_Sip WHERE type = 'peer' AND", columns, |row| {
-        Ok((row.get::<_, i64>(0)?, text(row, 2)?, vault.keep(&text(row, 3)?), text(row, 4)? == "1"))
+fn add_devices(rows: Indexed<'_>, people: &mut BTreeMap<i64, Person>, vault: &Vault) -> rusqlite::Result<()> {
+    let numbers: Vec<&str> = people.values().map(|person| person.number.as_str()).collect();
+    let mobiles: Vec<&str> = people.values().map(|person| person.mobile.as_str()).collect();
+    let peers = by_extension(rows, Table::Sip, &numbers, "uniqid, secret, disabled, type", |row| {
+        let peer = (row.get::<_, i64>(0)?, text(row, 2)?, vault.keep(&text(row, 3)?), text(row, 4)? == "1");
+        Ok((text(row, 5)? == "peer").then_some(peer))
     })?;
     let forwardings = by_extension(
-        connection,
+        rows,
+        Table::Forwarding,
         &numbers,
-        "m_ExtensionForwardingRights WHERE",
         "forwarding, forwardingonbusy, forwardingonunavailable, ringlength",
         |row| {
             let ringlength = text(row, 5)?;
-            Ok(Forwarding {
+            Ok(Some(Forwarding {
                 id: row.get(0)?,
                 targets: [text(row, 2)?, text(row, 3)?, text(row, 4)?],
                 rings_not: ringlength.is_empty() || ringlength == "0",
-            })
+            }))
         },
     )?;
-    let phones = by_extension(connection, &mobiles, "m_ExternalPhones WHERE", "dialstring", |row| {
-        Ok((row.get::<_, i64>(0)?, text(row, 2)?))
+    let phones = by_extension(rows, Table::ExternalPhones, &mobiles, "dialstring", |row| {
+        Ok(Some((row.get::<_, i64>(0)?, text(row, 2)?)))
     })?;
     for person in people.values_mut() {
         if let Some((id, uniqid, secret, disabled)) = peers.get(&person.number).and_then(|rows| rows.first()) {
@@ -347,34 +353,34 @@ fn add_devices(connection: &Connection, people: &mut BTreeMap<i64, Person>, vaul
     Ok(())
 }
 
+/// The rows of a table with these numbers in `extension`, by number, as far as `read` takes them.
 fn by_extension<T>(
-    connection: &Connection,
-    numbers: &str,
-    from: &str,
+    rows: Indexed<'_>,
+    table: Table,
+    numbers: &[&str],
     columns: &str,
-    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
 ) -> rusqlite::Result<BTreeMap<String, Vec<T>>> {
-    let sql = format!(
-        "SELECT id, extension, {columns} FROM {from} extension IN (SELECT value FROM json_each(?1)) ORDER BY id"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([numbers])?;
+    let sql = format!("SELECT id, extension, {columns} FROM {} {AMONG_IDS} ORDER BY id", table.name());
+    let mut statement = rows.connection.prepare_cached(&sql)?;
+    let mut stored = statement.query([rows.index.rows(table, "extension", numbers.iter().copied())])?;
     let mut found: BTreeMap<String, Vec<T>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        found.entry(text(row, 1)?).or_default().push(read(row)?);
+    while let Some(row) = stored.next()? {
+        if let Some(taken) = read(row)? {
+            found.entry(text(row, 1)?).or_default().push(taken);
+        }
     }
     Ok(found)
 }
 
 /// Who holds each of the `wanted` e-mail addresses. SQLite's `lower` knows ASCII only, so they are compared here.
-fn emails(connection: &Connection, wanted: &BTreeSet<String>) -> rusqlite::Result<BTreeMap<String, Vec<i64>>> {
+fn emails(rows: Indexed<'_>, wanted: &BTreeSet<String>) -> rusqlite::Result<BTreeMap<String, Vec<i64>>> {
     let mut emails: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    if wanted.is_empty() {
-        return Ok(emails);
-    }
-    let mut statement = connection.prepare_cached("SELECT id, email FROM m_Users WHERE email <> '' ORDER BY id")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    let list = rows.index.rows(Table::Users, "email", wanted.iter().map(String::as_str));
+    let sql = format!("SELECT id, email FROM m_Users {AMONG_IDS} ORDER BY id");
+    let mut statement = rows.connection.prepare_cached(&sql)?;
+    let mut stored = statement.query([list])?;
+    while let Some(row) = stored.next()? {
         let email = comparable_email(&text(row, 1)?);
         if wanted.contains(&email) {
             emails.entry(email).or_default().push(row.get(0)?);
@@ -389,13 +395,9 @@ pub(super) fn comparable_email(stored: &str) -> String {
 }
 
 /// Those of the identifiers that the table has.
-fn uniqids(connection: &Connection, table: Table, among: &BTreeSet<&str>) -> rusqlite::Result<BTreeSet<String>> {
-    if among.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT uniqid FROM {} WHERE uniqid IN (SELECT value FROM json_each(?1))",
-        table.name()
-    ))?;
-    statement.query_map([serde_json::json!(among).to_string()], |row| text(row, 0))?.collect()
+fn uniqids(rows: Indexed<'_>, table: Table, among: &BTreeSet<&str>) -> rusqlite::Result<BTreeSet<String>> {
+    let list = rows.index.rows(table, "uniqid", among.iter().copied());
+    let sql = format!("SELECT uniqid FROM {} {AMONG_IDS}", table.name());
+    let mut statement = rows.connection.prepare_cached(&sql)?;
+    statement.query_map([list], |row| text(row, 0))?.collect()
 }

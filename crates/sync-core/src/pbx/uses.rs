@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use super::index::{Index, Indexed};
 use super::schema::{Schema, Table, text};
 use super::state::{Extension, extensions_with};
 
@@ -21,13 +22,13 @@ pub(super) fn uses(
 
 /// The same for these numbers only.
 pub(super) fn uses_of(
-    connection: &Connection,
-    schema: &Schema,
+    rows: Indexed<'_>,
     numbers: &BTreeSet<String>,
 ) -> rusqlite::Result<BTreeMap<String, Vec<String>>> {
-    let uses = Uses { connection, schema, among: Some(numbers), found: BTreeMap::new() };
+    let Indexed { connection, schema, index } = rows;
+    let uses = Uses { connection, schema, among: Some((numbers, index)), found: BTreeMap::new() };
     let concerned = uses.forwarded()?.into_iter().flat_map(|(from, target)| [from, target]).collect();
-    uses.all(&extensions_with(connection, &concerned)?)
+    uses.all(&extensions_with(rows, &concerned)?)
 }
 
 fn titled(what: &str, name: &str, id: i64) -> String {
@@ -38,7 +39,7 @@ struct Uses<'a> {
     connection: &'a Connection,
     schema: &'a Schema,
     /// The numbers that are asked for; every one when there is no set.
-    among: Option<&'a BTreeSet<String>>,
+    among: Option<(&'a BTreeSet<String>, &'a Index)>,
     found: BTreeMap<String, Vec<String>>,
 }
 
@@ -74,7 +75,7 @@ impl Uses<'_> {
     }
 
     fn is_asked_for(&self, number: &str) -> bool {
-        !number.is_empty() && self.among.is_none_or(|numbers| numbers.contains(number))
+        !number.is_empty() && self.among.is_none_or(|(numbers, _)| numbers.contains(number))
     }
 
     fn add(&mut self, number: String, words: String) {
@@ -135,9 +136,20 @@ impl Uses<'_> {
 
     /// Which number forwards to which.
     fn forwarded(&self) -> rusqlite::Result<Vec<(String, String)>> {
-        let sql = format!("SELECT extension, {} FROM {} ORDER BY id", FORWARDINGS.join(", "), Table::Forwarding.name());
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([])?;
+        let (among, list) = match self.among {
+            Some((numbers, index)) => {
+                let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+                (
+                    "WHERE id IN (SELECT value FROM json_each(?1))",
+                    index.rows_of_any(Table::Forwarding, &FORWARDINGS, &numbers),
+                )
+            }
+            None => ("WHERE ?1 = ''", String::new()),
+        };
+        let (columns, table) = (FORWARDINGS.join(", "), Table::Forwarding.name());
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT extension, {columns} FROM {table} {among} ORDER BY id"))?;
+        let mut rows = statement.query([list])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             for index in 0..FORWARDINGS.len() {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::avatar;
 use super::events;
+use super::index::{Place, is_indexed, place};
 use super::schema::{Schema, Table};
 use super::{ModelEvent, ReplacedValue};
 
@@ -18,6 +19,7 @@ pub(super) struct Writer<'a> {
     touched: Vec<Touched>,
     known: BTreeMap<(Table, i64), usize>,
     replaced: BTreeMap<usize, Vec<ReplacedValue>>,
+    placed: Vec<Place>,
 }
 
 struct Touched {
@@ -44,7 +46,15 @@ pub(super) struct Written {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(connection: &'a Connection, schema: &'a Schema) -> Writer<'a> {
-        Writer { connection, schema, task: 0, touched: Vec::new(), known: BTreeMap::new(), replaced: BTreeMap::new() }
+        Writer {
+            connection,
+            schema,
+            task: 0,
+            touched: Vec::new(),
+            known: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            placed: Vec::new(),
+        }
     }
 
     /// The writes that follow belong to this task.
@@ -74,6 +84,7 @@ impl<'a> Writer<'a> {
         let sql = format!("INSERT INTO {} ({}) VALUES ({places})", table.name(), list(&columns));
         let row = self.connection.prepare_cached(&sql)?.insert(params_from_iter(given))?;
         self.touch(table, row, Action::Insert, []);
+        values.iter().for_each(|(column, value)| self.place(table, row, column, value));
         Ok(row)
     }
 
@@ -100,6 +111,7 @@ impl<'a> Writer<'a> {
         self.connection.prepare_cached(&sql)?.execute(params_from_iter(parameters))?;
         self.touch(table, row, Action::Update, changes.iter().map(|(column, ..)| (*column).to_owned()));
         for (column, new, old) in changes {
+            self.place(table, row, column, new);
             self.replace(table, row, column, as_text(&old), as_text(new));
         }
         Ok(())
@@ -119,7 +131,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What was written, per task.
-    pub(super) fn finish(self) -> BTreeMap<usize, Written> {
+    pub(super) fn finish(self) -> (BTreeMap<usize, Written>, Vec<Place>) {
         let mut written: BTreeMap<usize, Written> = BTreeMap::new();
         for touched in &self.touched {
             let event = match touched.action {
@@ -136,7 +148,14 @@ impl<'a> Writer<'a> {
         for (task, replaced) in self.replaced {
             written.entry(task).or_default().replaced = replaced;
         }
-        written
+        (written, self.placed)
+    }
+
+    /// Notes where a value stands now, for the index.
+    fn place(&mut self, table: Table, row: i64, column: &str, value: &Value) {
+        if is_indexed(table, column) {
+            self.placed.extend(place(table, column, &as_text(value).unwrap_or_default(), row));
+        }
     }
 
     fn stored(&self, table: Table, row: i64, columns: &[&str]) -> rusqlite::Result<Vec<Value>> {

@@ -20,6 +20,9 @@ impl Progress {
 
     /// Begins a phase of `total` steps; 0 when their number is not known.
     pub(super) fn enter(&mut self, phase: &'static str, total: u64, host: &dyn Host) {
+        if !self.phase.is_empty() {
+            log::debug!("run {}: {} took {} ms", self.run_id, self.phase, host.now() - self.entered);
+        }
         self.phase = phase;
         self.total = total;
         self.entered = host.now();

@@ -8,7 +8,7 @@ use crate::plan::{Action, Change, PersonPlan, Plan, Side};
 use crate::vault::Vault;
 
 /// People written in one transaction, at most, unless more of them pass values to each other.
-const BATCH: usize = 50;
+const BATCH: usize = 200;
 
 /// One person's task.
 pub(super) struct PersonTask {
@@ -227,19 +227,21 @@ mod tests {
 
     #[test]
     fn those_who_pass_values_to_each_other_are_never_parted() {
-        // 48 people alone, then a round of four: it does not fit into the first batch and is not cut.
-        let mut people: Vec<String> = (0..48).map(|at| format!("{}>{}", 1000 + at, 3000 + at)).collect();
+        // Two places are left in the first batch, then comes a round of four: it does not fit and is not cut.
+        let alone = BATCH - 2;
+        let mut people: Vec<String> = (0..alone).map(|at| format!("{}>{}", 1000 + at, 3000 + at)).collect();
         people.extend(["201>202", "202>203", "203>204", "204>201"].map(str::to_owned));
         let people: Vec<&str> = people.iter().map(String::as_str).collect();
-        let first: Vec<usize> = (0..48).collect();
-        check(&people, &[&first, &[48, 49, 50, 51]]);
+        let first: Vec<usize> = (0..alone).collect();
+        check(&people, &[&first, &[alone, alone + 1, alone + 2, alone + 3]]);
     }
 
     #[test]
     fn a_chain_longer_than_a_batch_stays_whole() {
-        let people: Vec<String> = (0..70).map(|at| format!("{}>{}", 200 + at, 201 + at)).collect();
+        let length = BATCH + 20;
+        let people: Vec<String> = (0..length).map(|at| format!("{}>{}", 200 + at, 201 + at)).collect();
         let people: Vec<&str> = people.iter().map(String::as_str).collect();
-        let all: Vec<usize> = (0..70).collect();
+        let all: Vec<usize> = (0..length).collect();
         check(&people, &[&all]);
     }
 
