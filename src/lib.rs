@@ -15,10 +15,12 @@ mod held;
 pub mod hooks;
 #[expect(unsafe_code, reason = "the callbacks of the C host are called here")]
 mod host;
+mod kept;
 mod orders;
 mod people;
 mod plugin;
 mod runs;
+mod schedule;
 mod settings;
 mod take_over;
 

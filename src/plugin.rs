@@ -12,6 +12,7 @@ use sync_core::journal::{Journal, Paths, RunLock};
 
 use crate::answer::{Answer, Failure};
 use crate::host::Callbacks;
+use crate::kept::Kept;
 use crate::settings::Form;
 use crate::{REVISION, VERSION, actions, runs, take_over};
 
@@ -31,6 +32,7 @@ pub(crate) struct Places {
 pub(crate) struct Plugin {
     pub(crate) places: Places,
     pub(crate) host: Callbacks,
+    pub(crate) kept: Kept,
     told_missing: AtomicBool,
 }
 
@@ -39,7 +41,7 @@ impl Plugin {
         let places = Places::deserialize(config)
             .map_err(|error| Failure::argument(format!("moduleDir, pbxDatabase and mediaDir are expected: {error}")))?;
         info!("module {VERSION} ({REVISION}) opened in {}", places.module_dir.display());
-        Ok(Plugin { places, host, told_missing: AtomicBool::new(false) })
+        Ok(Plugin { places, host, kept: Kept::default(), told_missing: AtomicBool::new(false) })
     }
 
     /// Opens the module's database.
@@ -80,6 +82,7 @@ impl Plugin {
 
     pub(crate) fn uninstall(&self, keep_settings: bool) -> Result<Answer, Failure> {
         let paths = Paths::new(&self.places.module_dir);
+        self.kept.forget();
         if paths.database().exists() {
             let _lock = self.run_lock()?;
             if !keep_settings {

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use directory::LdapDirectory;
+use jiff::tz::TimeZone;
 use log::{debug, warn};
 use plugin_abi::status::ldap_sync_status::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sync_core::host::Host;
-use sync_core::journal::{Journal, RunRecord, ServerRecord};
+use sync_core::journal::{Journal, Paths, RunRecord, ServerRecord};
 use sync_core::limits::{Hold, Limits};
 use sync_core::link::Link;
 use sync_core::pbx::{Pbx, PbxSnapshot};
@@ -24,6 +25,7 @@ use crate::answer::{Answer, Failure};
 use crate::orders::{self, Order};
 use crate::plugin::Plugin;
 use crate::settings::{DEFAULT_INTERVAL, Settings};
+use crate::{kept, schedule};
 
 /// Days for which runs and what they replaced are kept.
 const DAYS_KEPT: u32 = 90;
@@ -85,6 +87,7 @@ pub(crate) fn synchronise_now(
     wanted: Wanted,
 ) -> Result<Answer, Failure> {
     let (settings, report) = run_server(plugin, journal, record, wanted)?;
+    let Some(report) = report else { return Ok(Answer::new(json!([]))) };
     let rows = report::sync_rows(&report.plan, &report.outcomes, &settings.mapped());
     let held = report.holds.iter().map(|hold| format!("held: {}", hold.reason));
     let info: Vec<String> =
@@ -101,15 +104,23 @@ fn found_nobody(report: &Report) -> bool {
 }
 
 /// The worker's tick: announces what is still to be announced and runs every server that is due.
+///
+/// Where nothing was due the last time and nobody has written to the module's database since, it is over at once.
 pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
+    let now = plugin.host.now();
+    let database = Paths::new(&plugin.places.module_dir).database();
+    if let Some(until) = plugin.kept.rests_until(&database, now) {
+        return Ok(Answer::new(json!({"ran": [], "nextDue": until})));
+    }
     let mut journal = plugin.journal()?;
     let _lock = plugin.run_lock()?;
     plugin.warn_of_missing_callbacks();
-    let now = plugin.host.now();
     // What cannot be put in order fails the servers that are due as well, and there it is recorded for the page.
     let mut failures: Vec<Failure> = settle_earlier(plugin, &mut journal).err().into_iter().collect();
     let mut ran = Vec::new();
-    for (server_id, asked) in to_run(&journal, now)? {
+    let to_run = to_run(plugin, &journal, now)?;
+    let idle = to_run.is_empty();
+    for (server_id, asked) in to_run {
         // Read anew, because the settings may have been saved and the run cancelled during the one before.
         let Some(record) = journal.server(server_id)? else { continue };
         let row = |run_id: Option<i64>, summary: &str, holds: &[Hold]| {
@@ -117,14 +128,19 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
             json!({"serverId": server_id, "runId": run_id, "summary": summary, "held": held})
         };
         match run_wanted(plugin, &mut journal, &record, asked) {
-            Ok(report) => ran.push(row(Some(report.run_id), &report.summary, &report.holds)),
+            Ok(Some(report)) => ran.push(row(Some(report.run_id), &report.summary, &report.holds)),
+            // Nothing has changed on either side.
+            Ok(None) => {}
             Err(failure) => {
                 ran.push(row(None, &failure.to_string(), &[]));
                 failures.push(failure);
             }
         }
     }
-    let next = journal.servers()?.iter().filter(|record| record.autosync).map(next_run).min();
+    let servers = journal.servers()?;
+    let next = servers.iter().filter(|one| one.autosync).map(|one| due_at(plugin, one, now)).min();
+    let open = failures.is_empty() && idle && journal.outbox(1)?.is_empty() && journal.queued_runs()?.is_empty();
+    plugin.kept.rest(&database, open.then_some(next.unwrap_or(i64::MAX)));
     let data = json!({"ran": ran, "nextDue": next});
     match failures.into_iter().next() {
         None => Ok(Answer::new(data)),
@@ -132,12 +148,14 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     }
 }
 
-/// The servers that a tick runs: those for which somebody asked, with the row that says for what, then those due.
-fn to_run(journal: &Journal, now: i64) -> Result<Vec<(i64, Option<RunRecord>)>, Failure> {
+/// The servers that a tick runs: those for which somebody asked, with the row that says for what, then those due. A server
+/// that failed the last time comes after the others, so that they do not wait for it.
+fn to_run(plugin: &Plugin, journal: &Journal, now: i64) -> Result<Vec<(i64, Option<RunRecord>)>, Failure> {
     let asked: Vec<RunRecord> = journal.queued_runs()?;
     let is_asked = |record: &ServerRecord| asked.iter().any(|run| run.server_id == record.id);
-    let due = journal.servers()?.into_iter().filter(|record| is_due(record, now) && !is_asked(record));
-    let due: Vec<(i64, Option<RunRecord>)> = due.map(|record| (record.id, None)).collect();
+    let due = journal.servers()?.into_iter().filter(|record| is_due(plugin, record, now) && !is_asked(record));
+    let mut due: Vec<(i64, Option<RunRecord>)> = due.map(|record| (record.id, None)).collect();
+    due.sort_by_key(|(server_id, _)| plugin.kept.has_failed(*server_id));
     Ok(asked.into_iter().map(|run| (run.server_id, Some(run))).chain(due).collect())
 }
 
@@ -147,7 +165,7 @@ fn run_wanted(
     journal: &mut Journal,
     record: &ServerRecord,
     asked: Option<RunRecord>,
-) -> Result<Report, Failure> {
+) -> Result<Option<Report>, Failure> {
     let wanted = match &asked {
         Some(run) => orders::wanted_by(journal, record, run),
         None => {
@@ -176,8 +194,29 @@ fn settle_earlier(plugin: &Plugin, journal: &mut Journal) -> Result<(), Failure>
 
 /// A server without a first run by hand is read and planned too: what the first run would do is held for approval.
 /// A PBX starts in 1970 until its clock is set: a time in the future counts as due.
-fn is_due(record: &ServerRecord, now: i64) -> bool {
-    record.autosync && (next_run(record) <= now || record.last_attempt > now)
+fn is_due(plugin: &Plugin, record: &ServerRecord, now: i64) -> bool {
+    let is_time = due_at(plugin, record, now) <= now || record.last_attempt > now;
+    record.autosync && is_time && !is_quiet(record, now)
+}
+
+/// Whether the server's settings want no automatic run at this time of day.
+fn is_quiet(record: &ServerRecord, now: i64) -> bool {
+    let Ok(settings) = stored_settings(record) else { return false };
+    let [from, to] = [&settings.quiet_from, &settings.quiet_to].map(|time| schedule::minutes(time));
+    let (Some(from), Some(to)) = (from, to) else { return false };
+    schedule::is_between(schedule::local_minutes(now, &TimeZone::system()), from, to)
+}
+
+/// When the next automatic run is due, as far as this process knows: it remembers when it looked at the server, also
+/// where nothing had changed.
+fn due_at(plugin: &Plugin, record: &ServerRecord, now: i64) -> i64 {
+    match plugin.kept.looked_at(record.id, now) {
+        looked if looked > record.last_attempt || plugin.kept.has_failed(record.id) => {
+            let interval = after_interval(0, stored_settings(record).as_ref().ok());
+            looked.saturating_add(plugin.kept.wait(record.id, interval))
+        }
+        _ => next_run(record),
+    }
 }
 
 /// When the next automatic run is due, Unix time in milliseconds. A shorter interval than that of the last run counts
@@ -197,12 +236,13 @@ fn run_server(
     journal: &mut Journal,
     record: &ServerRecord,
     wanted: Wanted,
-) -> Result<(Settings, Report), Failure> {
+) -> Result<(Settings, Option<Report>), Failure> {
     plugin.warn_of_missing_callbacks();
     let newest = |journal: &Journal| journal.runs(record.id, 1).map(|runs| runs.first().map(|run| run.id));
     let before = newest(journal)?;
     let (queued, kind) = (wanted.queued, if wanted.is_unattended() { "tick" } else { "manual" });
     let ended = try_run_server(plugin, journal, record, wanted);
+    plugin.kept.looked(record.id, ended.is_err());
     if let Err(failure) = &ended {
         let (now, reason) = (plugin.host.now(), failure.to_string());
         match queued {
@@ -211,7 +251,9 @@ fn run_server(
             None => {}
         }
     }
-    journal.prune(plugin.host.now(), DAYS_KEPT)?;
+    if !matches!(ended, Ok((_, None))) {
+        journal.prune(plugin.host.now(), DAYS_KEPT)?;
+    }
     ended
 }
 
@@ -220,25 +262,36 @@ fn try_run_server(
     journal: &mut Journal,
     record: &ServerRecord,
     wanted: Wanted,
-) -> Result<(Settings, Report), Failure> {
+) -> Result<(Settings, Option<Report>), Failure> {
     let started = plugin.host.now();
     let settings = stored_settings(record);
     let next = after_interval(started, settings.as_ref().ok());
+    let unattended = wanted.is_unattended();
     // Noted before the run, so that a server that kills the process is not tried again at once.
-    journal.note_run(record.id, started, next)?;
+    if plugin.kept.look(record.id, started) || !unattended {
+        journal.note_run(record.id, started, next)?;
+    }
     let settings = settings?;
     let password = journal.password(record.id)?.unwrap_or_default();
     let policy = settings.policy(record.id, &record.fingerprint);
-    let unattended = wanted.is_unattended();
+    let complete = !unattended || is_complete_due(journal, record, &settings, started)?;
     let Wanted { mut limits, all_or_nothing, exactly, queued } = wanted;
     limits.most_new = usize::try_from(settings.most_new_people).unwrap_or(limits.most_new);
-    let job = Job { policy: &policy, limits, queued, all_or_nothing, exactly };
-    let report = with_session(plugin, journal, &settings, password, |session| run::synchronise(job, session))?;
-    if !unattended && !found_nobody(&report) {
+    let job = Job { policy: &policy, limits, queued, all_or_nothing, exactly, complete };
+    let kept = Some(record.id);
+    let report = with_session(plugin, journal, kept, &settings, password, |session| run::synchronise(job, session))?;
+    if !unattended && report.as_ref().is_some_and(|report| !found_nobody(report)) {
         journal.approve_first_run(record.id, &record.fingerprint)?;
     }
     debug!("server {}: next automatic run at {next}", record.id);
     Ok((settings, report))
+}
+
+/// Whether it is time to compare everybody once more.
+fn is_complete_due(journal: &Journal, record: &ServerRecord, settings: &Settings, now: i64) -> Result<bool, Failure> {
+    let last = journal.watch(record.id)?.map_or(0, |watch| watch.complete);
+    let at = schedule::minutes(&settings.complete_run_at).unwrap_or_default();
+    Ok(schedule::is_complete_due(last, now, at, &TimeZone::system()))
 }
 
 fn plan_only(
@@ -250,13 +303,15 @@ fn plan_only(
 ) -> Result<(Plan, Vec<Hold>), Failure> {
     let policy = settings.policy(server_id, "");
     let job = Job::by_hand(&policy);
-    with_session(plugin, journal, settings, password, |session| run::preview(job, session))
+    with_session(plugin, journal, None, settings, password, |session| run::preview(job, session))
 }
 
-/// Opens both sides of a server and hands them to `body`.
+/// Opens both sides of a server and hands them to `body`. Connections are kept for the next run of the server `kept`; that
+/// needs the run lock.
 fn with_session<T>(
     plugin: &Plugin,
     journal: &mut Journal,
+    kept: Option<i64>,
     settings: &Settings,
     password: SecretString,
     body: impl FnOnce(&mut Session<'_>) -> Result<T, RunError>,
@@ -264,10 +319,24 @@ fn with_session<T>(
     let spool = journal.paths().spool().join(session_name());
     let has_secrets = settings.policy(0, "").has_secrets();
     let vault = Arc::new(if has_secrets { journal.vault()? } else { Vault::closed() });
-    let mut pbx = open_pbx(plugin, journal, &spool, Arc::clone(&vault))?;
-    let mut directory = LdapDirectory::new(settings.directory(password));
+    let mut pbx = match kept.and_then(|_| plugin.kept.take_pbx()) {
+        Some(mut pbx) => {
+            pbx.begin_session(&spool, Arc::clone(&vault));
+            pbx
+        }
+        None => open_pbx(plugin, journal, &spool, Arc::clone(&vault))?,
+    };
+    let digest = kept::digest(settings, &password);
+    let directory = kept.and_then(|server_id| plugin.kept.take_directory(server_id, digest));
+    let mut directory = directory.unwrap_or_else(|| LdapDirectory::new(settings.directory(password)));
     let (host, random) = (&plugin.host, &mut random);
-    Ok(body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, vault, random })?)
+    let ended =
+        body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, vault, random });
+    if let Some(server_id) = kept {
+        plugin.kept.put_pbx(pbx);
+        plugin.kept.put_directory(server_id, digest, directory);
+    }
+    Ok(ended?)
 }
 
 /// Settles what an earlier process left open. To be called with the run lock held.
@@ -392,11 +461,12 @@ mod tests {
     fn a_shorter_interval_counts_at_once() {
         let module = Module::new(&stored());
         module.journal().note_run(module.id, 1_000_000, 1_000_000 + 86_400_000).unwrap();
-        assert_eq!(next_run(&module.record()), 1_000_000 + 300_000);
-        assert!(is_due(&module.record(), 1_300_000) && !is_due(&module.record(), 1_299_999));
+        assert_eq!(next_run(&module.record()), 1_000_000 + 60_000);
+        let due = |now: i64| is_due(&module.plugin, &module.record(), now);
+        assert!(due(1_060_000) && !due(1_059_999));
         // A longer one does not put off what is due already.
         module.journal().note_run(module.id, 1_000_000, 1_030_000).unwrap();
         assert_eq!(next_run(&module.record()), 1_030_000);
-        assert!(is_due(&module.record(), 999_999), "the clock has gone back behind the last run");
+        assert!(due(999_999), "the clock has gone back behind the last run");
     }
 }

@@ -10,6 +10,8 @@ use sync_core::person::Field;
 use sync_core::phone::PhoneRules;
 use sync_core::policy::{BothChanged, Direction, FieldRule, LeaverPolicy, Policy};
 
+use crate::schedule;
+
 /// What a form shows instead of a stored password; coming back it means "keep the stored one".
 pub(crate) const HIDDEN_PASSWORD: &str = "xxxxxxxx";
 /// Shortest time between two automatic runs, in seconds.
@@ -17,7 +19,9 @@ const SHORTEST_INTERVAL: u64 = 30;
 /// Longest time between two automatic runs, in seconds: 30 days.
 const LONGEST_INTERVAL: u64 = 30 * 24 * 60 * 60;
 /// Time between two automatic runs of a new server, in seconds.
-pub(crate) const DEFAULT_INTERVAL: u64 = 300;
+pub(crate) const DEFAULT_INTERVAL: u64 = 60;
+/// When everybody is compared, of a new server.
+pub(crate) const DEFAULT_COMPLETE_AT: &str = "03:00";
 /// New people one automatic run may make, of a new server.
 const DEFAULT_MOST_NEW: u64 = 100;
 /// Most days that can be waited for: ten years.
@@ -60,6 +64,11 @@ pub(crate) struct Settings {
     pub(crate) most_new_people: u64,
     /// Seconds between two automatic runs.
     pub(crate) sync_interval: u64,
+    /// Local time, HH:MM, at which an automatic run compares everybody once a day.
+    pub(crate) complete_run_at: String,
+    /// Local time, HH:MM, from and up to which no automatic run is made; empty: never.
+    pub(crate) quiet_from: String,
+    pub(crate) quiet_to: String,
 }
 
 /// A form that was read.
@@ -144,6 +153,9 @@ impl Settings {
             delete_leavers_after: None,
             most_new_people: DEFAULT_MOST_NEW,
             sync_interval: DEFAULT_INTERVAL,
+            complete_run_at: DEFAULT_COMPLETE_AT.to_owned(),
+            quiet_from: String::new(),
+            quiet_to: String::new(),
         }
     }
 
@@ -322,6 +334,9 @@ impl<'a> Reader<'a> {
         if let Some(interval) = self.number("syncInterval").flatten() {
             settings.sync_interval = interval;
         }
+        self.set_text("completeRunAt", &mut settings.complete_run_at);
+        self.set_text("quietFrom", &mut settings.quiet_from);
+        self.set_text("quietTo", &mut settings.quiet_to);
         if let Some(from) = self.number("numberFrom") {
             settings.number_from = from;
         }
@@ -515,6 +530,16 @@ fn check(settings: &Settings, errors: &mut FieldErrors) {
     }
     if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&settings.sync_interval) {
         refuse("syncInterval", "from 30 seconds to 30 days (2592000 seconds) may lie between two automatic runs");
+    }
+    if schedule::minutes(&settings.complete_run_at).is_none() {
+        refuse("completeRunAt", "a time of day is expected, for example 03:00");
+    }
+    let quiet =
+        [&settings.quiet_from, &settings.quiet_to].map(|time| (time.is_empty(), schedule::minutes(time).is_none()));
+    match quiet {
+        [(true, _), (true, _)] | [(false, false), (false, false)] => {}
+        [(_, true), _] => refuse("quietFrom", "a time of day is expected, for example 22:00, or both times empty"),
+        _ => refuse("quietTo", "a time of day is expected, for example 06:00, or both times empty"),
     }
     if !(1..=100_000).contains(&settings.most_new_people) {
         refuse("mostNewPeople", "a number from 1 to 100000 is expected");

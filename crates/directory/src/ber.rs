@@ -2,6 +2,8 @@
 
 /// Number of a constructed universal SEQUENCE with its class and form bits.
 pub(crate) const SEQUENCE: u8 = 0x30;
+/// Universal SET with its class and form bits.
+pub(crate) const SET: u8 = 0x31;
 /// Universal INTEGER.
 pub(crate) const INTEGER: u8 = 0x02;
 /// Universal BOOLEAN.

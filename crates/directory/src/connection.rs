@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ldap3::controls::{Control, PagedResults, RawControl};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Mod, Scope, StdStream};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Mod, ResultEntry, Scope, StdStream};
 use secrecy::ExposeSecret;
 use sync_core::directory::{DirectoryError, DirectoryErrorKind};
 use tokio::net::UnixStream;
@@ -103,6 +103,27 @@ impl Session {
     where
         F: FnMut(Result<RawEntry, BadEntry>),
     {
+        let entry = |item: ResultEntry| {
+            if !item.is_intermediate() {
+                each(RawEntry::parse(item.0));
+            }
+        };
+        self.items(base, scope, filter, attributes, controls, entry).await
+    }
+
+    /// As [`Session::search`], with everything the server sends before its result.
+    pub(crate) async fn items<F>(
+        &self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[String],
+        controls: Vec<RawControl>,
+        mut each: F,
+    ) -> Result<LdapResult, DirectoryError>
+    where
+        F: FnMut(ResultEntry),
+    {
         let doing = "searching";
         let mut ldap = self.ldap.clone();
         ldap.with_timeout(self.link.timeout).with_controls(controls);
@@ -110,7 +131,7 @@ impl Session {
         let mut stream = started.map_err(|reason| self.link.no_answer(doing, &reason))?;
         while let Some(found) = stream.next().await.map_err(|reason| self.link.no_answer(doing, &reason))? {
             self.link.shared.leave();
-            each(RawEntry::parse(found.0));
+            each(found);
         }
         Ok(stream.finish().await)
     }
@@ -253,6 +274,21 @@ impl Connection {
         &mut self,
         settings: &ServerSettings,
         search: &Search<'_>,
+        each: F,
+        page_done: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<SearchEnd, DirectoryError>
+    where
+        F: FnMut(RawEntry) -> Result<(), DirectoryError>,
+    {
+        self.search_with(settings, search, Vec::new(), each, page_done).await
+    }
+
+    /// As [`Connection::search_all`], with further controls.
+    pub(crate) async fn search_with<F>(
+        &mut self,
+        settings: &ServerSettings,
+        search: &Search<'_>,
+        more: Vec<RawControl>,
         mut each: F,
         page_done: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<SearchEnd, DirectoryError>
@@ -281,7 +317,7 @@ impl Connection {
                     }
                 }
             };
-            let controls = vec![RawControl::from(control)];
+            let controls = [vec![RawControl::from(control)], more.clone()].concat();
             let page =
                 self.session.search(search.base, Scope::Subtree, search.filter, &search.attributes, controls, count);
             let limit = self.session.link.timeout * PAGE_PATIENCE;

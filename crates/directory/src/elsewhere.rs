@@ -14,7 +14,7 @@ use crate::settings::ServerSettings;
 use crate::{account, dn, filter, ids};
 
 /// Most entries named in one filter.
-const MAX_BY_KEY: usize = 100;
+pub(crate) const MAX_BY_KEY: usize = 100;
 
 /// The entries with these identifiers, as far as the login may see them; `now` is Unix time in milliseconds.
 ///

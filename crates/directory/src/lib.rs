@@ -1,7 +1,7 @@
 //! LDAP directories: reading, writing and testing them.
 //!
-//! The network is asynchronous inside and synchronous outside: each call runs a private runtime on the calling thread and
-//! leaves no task, thread or connection behind. Calls must not come from within another asynchronous runtime.
+//! The network is asynchronous inside and synchronous outside: a private runtime runs on the calling thread while a call
+//! lasts, and no thread is left behind. Calls must not come from within another asynchronous runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -10,14 +10,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sync_core::directory::{
-    Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere, ReadRequest,
+    Changed, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere, ReadRequest,
     WriteOutcome,
 };
 use sync_core::person::{DirectoryKey, Field};
 use sync_core::recency::DirectoryTime;
+use tokio::runtime::Runtime;
 
 pub mod account;
 mod ber;
+mod changes;
 mod connection;
 mod diagnose;
 mod dn;
@@ -49,62 +51,137 @@ pub use validate::validate;
 use crate::connection::Connection;
 use crate::errors::error;
 
-/// A directory spoken to by LDAP.
+/// A directory spoken to by LDAP. The connection is kept between calls and looked at before it is used again; it is closed
+/// when this is dropped.
 #[derive(Debug)]
 pub struct LdapDirectory {
     settings: Arc<ServerSettings>,
+    open: Option<Open>,
+}
+
+/// A connection, with what its tasks run on.
+struct Open {
+    runtime: Runtime,
+    connection: Connection,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Open").field("endpoint", &self.connection.session.link.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl LdapDirectory {
     /// A directory with these settings; nothing is sent before it is read or written.
     pub fn new(settings: ServerSettings) -> Self {
-        LdapDirectory { settings: Arc::new(settings) }
+        LdapDirectory { settings: Arc::new(settings), open: None }
+    }
+
+    /// Does `work` over the connection kept, or over a new one. The sentences are about hosts that did not work.
+    fn with<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connection, &ServerSettings) -> Result<T, DirectoryError>,
+    ) -> Result<(T, Vec<String>), DirectoryError> {
+        let settings = Arc::clone(&self.settings);
+        let (mut open, warnings) = match self.usable() {
+            Some(open) => (open, Vec::new()),
+            None => Open::new(&settings)?,
+        };
+        let outcome = open.runtime.block_on(work(&mut open.connection, &settings));
+        if outcome.is_ok() {
+            self.open = Some(open);
+        } else {
+            open.close();
+        }
+        outcome.map(|value| (value, warnings))
+    }
+
+    /// The connection kept, if its server still answers.
+    fn usable(&mut self) -> Option<Open> {
+        let open = self.open.take()?;
+        let alive = open.runtime.block_on(open.connection.session.entry("", &["1.1".to_owned()], vec![]));
+        match alive {
+            Ok(_) => Some(open),
+            Err(reason) => {
+                log::debug!("a connection that was kept has ended: {}", reason.message);
+                open.close();
+                None
+            }
+        }
+    }
+}
+
+impl Drop for LdapDirectory {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.close();
+        }
+    }
+}
+
+impl Open {
+    fn new(settings: &ServerSettings) -> Result<(Open, Vec<String>), DirectoryError> {
+        let runtime = runtime()?;
+        match runtime.block_on(Connection::open(settings)) {
+            Ok((connection, warnings)) => Ok((Open { runtime, connection }, warnings)),
+            Err(failure) => {
+                runtime.shutdown_background();
+                Err(failure)
+            }
+        }
+    }
+
+    fn close(self) {
+        self.runtime.block_on(self.connection.close());
+        self.runtime.shutdown_background();
     }
 }
 
 impl Directory for LdapDirectory {
+    fn mark(&mut self) -> Result<Option<String>, DirectoryError> {
+        self.with(async |connection, settings| changes::mark(connection, settings).await).map(|(mark, _)| mark)
+    }
+
+    fn changed(&mut self, since: &str, now: i64) -> Result<Changed, DirectoryError> {
+        let work = async |connection: &mut Connection, settings: &ServerSettings| {
+            changes::changed(connection, settings, since, now).await
+        };
+        self.with(work).map(|(changed, _)| changed)
+    }
+
     fn read(
         &mut self,
         request: &ReadRequest<'_>,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<DirectorySnapshot, DirectoryError> {
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            // A broken filter is told before anything is sent.
-            read::people_filter(&settings)?;
-            let (mut connection, warnings) = Connection::open(&settings).await?;
-            let outcome = read::read(&mut connection, &settings, request, progress).await;
-            connection.close().await;
-            let mut snapshot = outcome?;
-            snapshot.warnings.splice(0..0, warnings);
-            Ok(snapshot)
-        })
+        // A broken filter is told before anything is sent.
+        read::people_filter(&self.settings)?;
+        let work = async |connection: &mut Connection, settings: &ServerSettings| {
+            read::read(connection, settings, request, progress).await
+        };
+        let (mut snapshot, warnings) = self.with(work)?;
+        snapshot.warnings.splice(0..0, warnings);
+        Ok(snapshot)
     }
 
     fn find(&mut self, keys: &[DirectoryKey], now: i64) -> Result<BTreeMap<DirectoryKey, Elsewhere>, DirectoryError> {
         if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            let (mut connection, _) = Connection::open(&settings).await?;
-            let found = elsewhere::find(&mut connection, &settings, keys, now).await;
-            connection.close().await;
-            found
-        })
+        let work = async |connection: &mut Connection, settings: &ServerSettings| {
+            elsewhere::find(connection, settings, keys, now).await
+        };
+        self.with(work).map(|(found, _)| found)
     }
 
     fn edit_times(
         &mut self,
         wanted: &BTreeMap<DirectoryKey, BTreeSet<Field>>,
     ) -> Result<BTreeMap<(DirectoryKey, Field), DirectoryTime>, DirectoryError> {
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            let (mut connection, _) = Connection::open(&settings).await?;
-            let times = times::edit_times(&mut connection, &settings, wanted).await;
-            connection.close().await;
-            times
-        })
+        let work = async |connection: &mut Connection, settings: &ServerSettings| {
+            times::edit_times(connection, settings, wanted).await
+        };
+        self.with(work).map(|(times, _)| times)
     }
 
     fn write(
@@ -116,55 +193,41 @@ impl Directory for LdapDirectory {
         if writes.is_empty() {
             return Ok(());
         }
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            let (connection, _) = Connection::open(&settings).await?;
-            let outcome = write::write(&connection, settings, writes, replaced_photos, done).await;
-            connection.close().await;
-            outcome
-        })
+        let own = Arc::clone(&self.settings);
+        let work = async |connection: &mut Connection, _: &ServerSettings| {
+            write::write(connection, own, writes, replaced_photos, done).await
+        };
+        self.with(work).map(|((), _)| ())
     }
 }
 
 impl LdapDirectory {
     /// The units below the base DN, with how many people the filter finds in each.
-    pub fn tree(&self) -> Result<Tree, DirectoryError> {
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            let (mut connection, _) = Connection::open(&settings).await?;
-            let tree = tree::read(&mut connection, &settings).await;
-            connection.close().await;
-            tree
-        })
+    pub fn tree(&mut self) -> Result<Tree, DirectoryError> {
+        self.with(async |connection, settings| tree::read(connection, settings).await).map(|(tree, _)| tree)
     }
 
     /// The attributes of the schema, with what some people have in them. No value that may be a secret is in it.
     /// `hidden` is one more attribute of which no value is shown.
-    pub fn schema(&self, hidden: &str) -> Result<Schema, DirectoryError> {
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            let (connection, _) = Connection::open(&settings).await?;
-            let schema = schema::read(&connection, &settings, hidden).await;
-            connection.close().await;
-            schema
-        })
+    pub fn schema(&mut self, hidden: &str) -> Result<Schema, DirectoryError> {
+        let work = async |connection: &mut Connection, settings: &ServerSettings| {
+            schema::read(connection, settings, hidden).await
+        };
+        self.with(work).map(|(schema, _)| schema)
     }
 
     /// The photo of one person; nothing when they have none, or are not shown to the login.
-    pub fn photo(&self, key: &DirectoryKey) -> Result<Option<Vec<u8>>, DirectoryError> {
+    pub fn photo(&mut self, key: &DirectoryKey) -> Result<Option<Vec<u8>>, DirectoryError> {
         let attribute = self.settings.attributes.photo.clone();
         if attribute.is_empty() {
             return Ok(None);
         }
-        let settings = Arc::clone(&self.settings);
-        run(async move {
-            let (mut connection, _) = Connection::open(&settings).await?;
+        let work = async |connection: &mut Connection, settings: &ServerSettings| {
             let (mut photo, keys, names) = (None, [key.clone()], vec![attribute.clone()]);
             let keep = |_, entry: entry::RawEntry| photo = entry.values(&attribute).first().cloned();
-            let found = elsewhere::by_keys(&mut connection, &settings, &keys, names, keep).await;
-            connection.close().await;
-            found.map(|()| photo)
-        })
+            elsewhere::by_keys(connection, settings, &keys, names, keep).await.map(|()| photo)
+        };
+        self.with(work).map(|(photo, _)| photo)
     }
 }
 
@@ -185,16 +248,17 @@ pub fn test_connection(settings: &ServerSettings, now_ms: i64) -> Vec<TestStep> 
 
 /// Runs `work` to its end on this thread. A name server that hangs does not hold up the end.
 fn run<T>(work: impl Future<Output = Result<T, DirectoryError>>) -> Result<T, DirectoryError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(|reason| {
-            error(
-                DirectoryErrorKind::Other,
-                format!("this system gives no resources for network connections: {reason}"),
-            )
-        })?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(work);
     runtime.shutdown_background();
     outcome
+}
+
+/// What the tasks of one connection run on, as long as something of it is waited for.
+fn runtime() -> Result<Runtime, DirectoryError> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(|reason| {
+        error(DirectoryErrorKind::Other, format!("this system gives no resources for network connections: {reason}"))
+    })
 }
 
 /// Settings of a server on loopback, for unit tests.

@@ -56,7 +56,8 @@ pub(crate) async fn fetch(
         Ok(())
     };
     let mut lost = 0;
-    for filter in search_filters(settings, people_filter, &wanted, people.len()) {
+    let everybody = request.only.is_none().then_some(people.len());
+    for filter in search_filters(settings, people_filter, &wanted, everybody) {
         lost += search(connection, settings, &filter, &mut keep, page_done).await?;
     }
     let witnesses = witnesses(people, request);
@@ -134,15 +135,15 @@ fn moved(entry: &DirectoryEntry, known: &BTreeMap<DirectoryKey, String>) -> bool
     entry.change_mark.is_empty() || known.get(&entry.key).is_none_or(|mark| *mark != entry.change_mark)
 }
 
-/// The searches that bring the photos of `wanted`: by identifier, or over all the `people` there are when more than half
-/// of them are wanted.
+/// The searches that bring the photos of `wanted`: by identifier, or over all the people there are, where `people` tells
+/// how many and more than half of them are wanted.
 fn search_filters(
     settings: &ServerSettings,
     people_filter: &str,
     wanted: &BTreeSet<DirectoryKey>,
-    people: usize,
+    people: Option<usize>,
 ) -> Vec<String> {
-    if wanted.len() > MAX_BY_KEY && wanted.len() * 2 > people {
+    if wanted.len() > MAX_BY_KEY && people.is_some_and(|people| wanted.len() * 2 > people) {
         return vec![filter::and([people_filter, &filter::present(&settings.attributes.photo)])];
     }
     let wanted: Vec<&DirectoryKey> = wanted.iter().collect();
@@ -274,7 +275,7 @@ mod tests {
         settings.attributes.photo = "jpegPhoto".to_owned();
         let filters = |count: usize, people: usize| {
             let wanted = (0..count).map(|number| DirectoryKey(format!("{number:03}"))).collect();
-            search_filters(&settings, "(cn=*)", &wanted, people)
+            search_filters(&settings, "(cn=*)", &wanted, Some(people))
         };
         assert_eq!(filters(2, 2), ["(&(cn=*)(jpegPhoto=*)(|(entryUUID=000)(entryUUID=001)))"]);
         assert_eq!(filters(101, 201), ["(&(cn=*)(jpegPhoto=*))"]);
@@ -308,7 +309,7 @@ mod tests {
         let had_photo = ["a", "c", "d", "e", "gone"].map(key).into();
         let spool = Path::new("");
         let vault = &sync_core::vault::Vault::new([0; 32]);
-        let request = ReadRequest { known_marks: &known, had_photo: &had_photo, spool, vault, now: 0 };
+        let request = ReadRequest { known_marks: &known, had_photo: &had_photo, only: None, spool, vault, now: 0 };
         assert_eq!(witnesses(&people, &request), [&key("c"), &key("d")]);
         let lost = |wanted: &str, found: &[Photo]| {
             let found = found.iter().map(|photo| (key(wanted), photo.clone())).collect();

@@ -8,11 +8,13 @@ use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Photo};
 use sync_core::vault::Vault;
 use x509_parser::asn1_rs::GeneralizedTime;
 
+use crate::changes::Newest;
 use crate::connection::{Connection, RootDse, Search};
 use crate::entry::{MAX_VALUES, RawEntry};
 use crate::errors::error;
 use crate::settings::{LARGEST_PAGE, ServerSettings, Vendor};
-use crate::{account, filter, ids, photos};
+use crate::times::generalized;
+use crate::{account, elsewhere, filter, ids, photos};
 
 /// Bytes of text kept from one read; a directory of 100,000 people needs about a tenth of it.
 const MAX_KEPT: usize = 256 << 20;
@@ -43,7 +45,8 @@ pub(crate) async fn read(
     let base = settings.search_base();
     let mut found = Gathered::new(settings, &connection.root, request);
     let seen = std::cell::Cell::new(0);
-    let lost = {
+    let mut lost = 0;
+    for filter in searches(settings, &filter, request.only) {
         let page_size = settings.page_size.clamp(1, LARGEST_PAGE);
         let search = Search { base: &base, filter: &filter, attributes: attributes(settings), page_size };
         let keep = |entry: RawEntry| {
@@ -53,14 +56,36 @@ pub(crate) async fn read(
         let end = connection.search_all(settings, &search, keep, &mut || progress(seen.get())).await?;
         end.bad.iter().for_each(|text| log::warn!("left out: {text}"));
         found.warnings.extend(end.bad.into_iter().map(|text| format!("Left out: {text}.")));
-        end.lost
-    };
+        lost += end.lost;
+    }
     let photos = {
         let page_done = &mut || progress(seen.get());
         photos::fetch(connection, settings, &filter, request, &mut found.people, page_done).await?
     };
     photos.warning.into_iter().for_each(|text| found.warn(text));
-    Ok(found.into_snapshot(lost, photos.lost))
+    let newest = found.newest.map(|time| Newest::new(time, request.now).mark());
+    let snapshot = found.into_snapshot(lost, photos.lost);
+    Ok(DirectorySnapshot { asked: request.only.cloned(), newest, ..snapshot })
+}
+
+/// The filters that find everybody, or only some people.
+fn searches(settings: &ServerSettings, people: &str, only: Option<&BTreeSet<DirectoryKey>>) -> Vec<String> {
+    let Some(only) = only else { return vec![people.to_owned()] };
+    let only: Vec<&DirectoryKey> = only.iter().collect();
+    let some = |keys: &[&DirectoryKey]| {
+        let keys: Vec<String> = keys.iter().map(|key| ids::filter(settings.vendor, key)).collect();
+        filter::and([people, &filter::or(keys.iter().map(String::as_str))])
+    };
+    only.chunks(elsewhere::MAX_BY_KEY).map(some).collect()
+}
+
+/// When an entry was changed, as far as it says so; Unix time in milliseconds.
+pub(crate) fn time_of_change(vendor: Vendor, raw: &RawEntry) -> Option<i64> {
+    match vendor {
+        Vendor::OpenLdap => generalized(raw.text("entryCSN").split('#').next()?),
+        Vendor::DirectoryServer389 | Vendor::FreeIpa => generalized(&raw.text("modifyTimestamp")),
+        Vendor::ActiveDirectory => None,
+    }
 }
 
 /// The attributes of the first search; the photo is not among them.
@@ -92,6 +117,7 @@ struct Gathered<'a> {
     without_id: u64,
     system_accounts: u64,
     kept: usize,
+    newest: Option<i64>,
 }
 
 impl<'a> Gathered<'a> {
@@ -106,6 +132,7 @@ impl<'a> Gathered<'a> {
             without_id: 0,
             system_accounts: 0,
             kept: 0,
+            newest: None,
         }
     }
 
@@ -127,6 +154,7 @@ impl<'a> Gathered<'a> {
             self.warn(format!("{} was left out: it has no {names}. Is the server's type right?", raw.dn));
             return Ok(());
         };
+        self.newest = self.newest.max(time_of_change(self.settings.vendor, raw));
         let (mut attributes, mut unusable) = self.values(raw);
         let refused_secrets = self.secrets(raw, &mut attributes, &mut unusable);
         let employee_number = match self.settings.attributes.employee_number.as_str() {
@@ -233,7 +261,7 @@ impl<'a> Gathered<'a> {
             Coverage::Partial(reason)
         };
         let (entries, elsewhere) = (self.people.into_values().collect(), BTreeMap::new());
-        DirectorySnapshot { entries, coverage, elsewhere, warnings: self.warnings }
+        DirectorySnapshot { entries, coverage, elsewhere, warnings: self.warnings, asked: None, newest: None }
     }
 }
 

@@ -198,6 +198,7 @@ fn admit(message: &[u8], pending: &Pending, shared: &Shared) -> Result<Passage, 
             shared.references.fetch_add(1, Ordering::Relaxed);
             Ok(Passage::Drop)
         }
+        (operation::SEARCH, operation::INTERMEDIATE) => Ok(Passage::Entry),
         (_, operation::INTERMEDIATE) => Ok(Passage::Drop),
         (operation::SEARCH, operation::SEARCH_DONE)
         | (operation::BIND, operation::BIND_ANSWER)

@@ -76,7 +76,7 @@ fn time_of(
 }
 
 /// A GeneralizedTime (RFC 4517, 3.3.13) as Unix time in milliseconds.
-fn generalized(text: &str) -> Option<i64> {
+pub(crate) fn generalized(text: &str) -> Option<i64> {
     let time = GeneralizedTime::from_bytes(text.as_bytes()).ok()?.utc_datetime().ok()?;
     time.unix_timestamp().checked_mul(1000)
 }

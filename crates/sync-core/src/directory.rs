@@ -29,6 +29,41 @@ pub struct DirectorySnapshot {
     pub elsewhere: BTreeMap<DirectoryKey, Elsewhere>,
     /// Sentences for the report: entries left out, odd values, which server answered.
     pub warnings: Vec<String>,
+    /// The people who were asked for, where not everybody was: nothing is known of anybody else.
+    pub asked: Option<BTreeSet<DirectoryKey>>,
+    /// Where the directory has no [`Directory::mark`] of its own: what [`Directory::changed`] takes in its place.
+    pub newest: Option<String>,
+}
+
+impl DirectorySnapshot {
+    /// Whether whoever is not among the entries is known not to be found by the server's base and filter. An answer of
+    /// nobody at all is never taken for everybody having left.
+    pub fn tells_of_absence(&self) -> bool {
+        self.coverage == Coverage::Full && (self.asked.is_some() || !self.entries.is_empty())
+    }
+
+    /// Whether this person was asked for.
+    pub fn was_asked(&self, key: &DirectoryKey) -> bool {
+        self.asked.as_ref().is_none_or(|asked| asked.contains(key))
+    }
+}
+
+/// Who may have changed since a mark. Too many are named rather than too few.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The directory cannot tell; the sentence says why. Everybody has to be read.
+    Unknown(String),
+    /// These people may have changed, or are gone.
+    People(BTreeSet<DirectoryKey>),
+    /// `changed` may have changed; whoever is in neither set is not found by base and filter any more.
+    Present {
+        /// Who may have changed.
+        changed: BTreeSet<DirectoryKey>,
+        /// Who is found, at least those who have not changed.
+        present: BTreeSet<DirectoryKey>,
+        /// The mark to ask with the next time, where it is not [`Directory::mark`].
+        newest: Option<String>,
+    },
 }
 
 /// An entry outside the server's base or filter.
@@ -49,6 +84,8 @@ pub struct ReadRequest<'a> {
     pub had_photo: &'a BTreeSet<DirectoryKey>,
     /// Directory for the photos that arrive; files are named by MD5.
     pub spool: &'a Path,
+    /// Only these people are read, as far as base and filter find them.
+    pub only: Option<&'a BTreeSet<DirectoryKey>>,
     /// Takes the SIP secrets that arrive; the entries hold their fingerprints.
     pub vault: &'a Vault,
     /// Unix time in milliseconds.
@@ -131,6 +168,13 @@ pub enum WriteOutcome {
 
 /// A directory that can be read and written.
 pub trait Directory {
+    /// The cheapest question: a text that differs as soon as anything in the directory has changed. `None` where the
+    /// server keeps no such thing.
+    fn mark(&mut self) -> Result<Option<String>, DirectoryError>;
+
+    /// Who may have changed since the mark `since`; `now` is Unix time in milliseconds.
+    fn changed(&mut self, since: &str, now: i64) -> Result<Changed, DirectoryError>;
+
     /// Reads everyone the server's filter finds. `progress` gets the number of entries so far after each page and may
     /// break off; the read then ends with [`DirectoryErrorKind::Cancelled`].
     fn read(

@@ -115,7 +115,7 @@ impl Plan {
 
 /// A search that finds nobody at all although people are linked.
 fn hold_empty_answer(plan: &Plan) -> Option<Hold> {
-    (plan.people.is_empty() && plan.linked > 0).then(|| Hold {
+    (plan.everybody && plan.people.is_empty() && plan.linked > 0).then(|| Hold {
         what: NOBODY.to_owned(),
         count: plan.linked,
         limit: 0,

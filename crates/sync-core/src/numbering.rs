@@ -1,11 +1,42 @@
 //! Internal numbers: which are free, which may be asked for, which comes next.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use regex::Regex;
 
 /// Numbers never given to anybody: emergency services and MikoPBX's own examples.
 const FORBIDDEN: [&str; 8] = ["000", "101", "102", "103", "104", "112", "911", "999"];
+
+/// The smallest internal number of employees of each length in digits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SmallestNumbers(BTreeMap<usize, u64>);
+
+impl SmallestNumbers {
+    /// Takes a number in; what is no number is left out.
+    pub fn add(&mut self, number: &str) {
+        if let Some(value) = number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            let smallest = self.0.entry(number.len()).or_insert(value);
+            *smallest = value.min(*smallest);
+        }
+    }
+
+    /// The length of the longest number, in digits; none when there is no number.
+    pub fn longest(&self) -> Option<usize> {
+        self.0.keys().next_back().copied()
+    }
+
+    fn of_length(&self, length: usize) -> Option<u64> {
+        self.0.get(&length).copied()
+    }
+}
+
+impl<'a> FromIterator<&'a str> for SmallestNumbers {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(numbers: T) -> SmallestNumbers {
+        let mut smallest = SmallestNumbers::default();
+        numbers.into_iter().for_each(|number| smallest.add(number));
+        smallest
+    }
+}
 
 /// What decides over numbers.
 #[derive(Clone, Debug, Default)]
@@ -60,13 +91,9 @@ impl Numbering {
 
     /// The pool: first and last number. The default goes from the larger of 200 and the smallest employee number of
     /// full length up to the largest number of that length, or of the first number's length where that is longer.
-    pub fn pool<'a>(&self, employee_numbers: impl Iterator<Item = &'a str>) -> (u64, u64) {
+    pub fn pool(&self, smallest: &SmallestNumbers) -> (u64, u64) {
         let length = self.length.clamp(1, 8) as usize;
-        let smallest = employee_numbers
-            .filter(|number| number.len() == length && number.bytes().all(|b| b.is_ascii_digit()))
-            .filter_map(|number| number.parse::<u64>().ok())
-            .min();
-        let from = self.from.unwrap_or_else(|| smallest.unwrap_or(0).max(200));
+        let from = self.from.unwrap_or_else(|| smallest.of_length(length).unwrap_or(0).max(200));
         let digits = self.from.map_or(length, |from| length.max(from.to_string().len()));
         let to = self.to.unwrap_or_else(|| 10_u64.saturating_pow(digits as u32) - 1);
         (from, to)
@@ -74,14 +101,19 @@ impl Numbering {
 }
 
 /// Hands out free numbers in ascending order, those never used before first.
-#[derive(Debug)]
 pub struct Allocator<'a> {
     numbering: &'a Numbering,
-    used_before: &'a BTreeSet<String>,
-    taken: BTreeSet<String>,
+    used_before: &'a dyn Fn(&str) -> bool,
+    taken: &'a dyn Fn(&str) -> bool,
     next: u64,
     last: u64,
     freed: Vec<String>,
+}
+
+impl std::fmt::Debug for Allocator<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Allocator").field("next", &self.next).field("last", &self.last).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Allocator<'a> {
@@ -89,8 +121,8 @@ impl<'a> Allocator<'a> {
     pub fn new(
         numbering: &'a Numbering,
         (first, last): (u64, u64),
-        taken: BTreeSet<String>,
-        used_before: &'a BTreeSet<String>,
+        taken: &'a dyn Fn(&str) -> bool,
+        used_before: &'a dyn Fn(&str) -> bool,
     ) -> Allocator<'a> {
         Allocator { numbering, used_before, taken, next: first, last, freed: Vec::new() }
     }
@@ -100,10 +132,10 @@ impl<'a> Allocator<'a> {
         while self.next <= self.last {
             let number = self.next.to_string();
             self.next += 1;
-            if number.len() < 2 || self.taken.contains(&number) || self.numbering.forbidden(&number).is_some() {
+            if number.len() < 2 || (self.taken)(&number) || self.numbering.forbidden(&number).is_some() {
                 continue;
             }
-            if self.used_before.contains(&number) {
+            if (self.used_before)(&number) {
                 self.freed.push(number);
                 continue;
             }
@@ -115,6 +147,8 @@ impl<'a> Allocator<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -126,11 +160,12 @@ mod tests {
     fn check(length: u32, employees: &str, taken: &str, used: &str, expected: &str) {
         let numbering =
             Numbering { length, routes: vec![RoutePattern::new("(7|8)", Some(10), "demo")], ..Numbering::default() };
-        let pool = numbering.pool(employees.split_whitespace());
+        let pool = numbering.pool(&employees.split_whitespace().collect());
         let used = set(used);
         let mut all = set(taken);
         all.extend(set(employees));
-        let mut allocator = Allocator::new(&numbering, pool, all, &used);
+        let (taken, used) = (|number: &str| all.contains(number), |number: &str| used.contains(number));
+        let mut allocator = Allocator::new(&numbering, pool, &taken, &used);
         let given: Vec<String> =
             (0..expected.split_whitespace().count()).filter_map(|_| allocator.next_number()).collect();
         assert_eq!(given.join(" "), expected);
@@ -151,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_pool_has_an_end_behind_its_beginning() {
-        let pool = |from, to| Numbering { from, to, length: 3, ..Numbering::default() }.pool(["201"].into_iter());
+        let pool =
+            |from, to| Numbering { from, to, length: 3, ..Numbering::default() }.pool(&["201"].into_iter().collect());
         assert_eq!(pool(None, None), (201, 999));
         assert_eq!(pool(Some(50), None), (50, 999));
         assert_eq!(pool(Some(1000), None), (1000, 9999));
@@ -163,7 +199,8 @@ mod tests {
     fn a_freed_number_is_given_when_no_other_is_left() {
         let numbering = Numbering { from: Some(201), to: Some(203), length: 3, ..Numbering::default() };
         let used = set("201 202");
-        let mut allocator = Allocator::new(&numbering, (201, 203), set("202"), &used);
+        let (taken, used) = (|number: &str| number == "202", |number: &str| used.contains(number));
+        let mut allocator = Allocator::new(&numbering, (201, 203), &taken, &used);
         assert_eq!(allocator.next_number().as_deref(), Some("203"));
         assert_eq!(allocator.next_number().as_deref(), Some("201"));
         assert_eq!(allocator.next_number(), None);
@@ -194,7 +231,8 @@ mod tests {
             let taken: BTreeSet<String> = taken.iter().map(u64::to_string).collect();
             let used: BTreeSet<String> = used.iter().map(u64::to_string).collect();
             let numbering = Numbering { length: 3, ..Numbering::default() };
-            let mut allocator = Allocator::new(&numbering, (200, 259), taken.clone(), &used);
+            let (is_taken, was_used) = (|number: &str| taken.contains(number), |number: &str| used.contains(number));
+            let mut allocator = Allocator::new(&numbering, (200, 259), &is_taken, &was_used);
             let mut given = BTreeSet::new();
             while let Some(number) = allocator.next_number() {
                 prop_assert!(!taken.contains(&number));

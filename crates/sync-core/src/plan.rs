@@ -39,8 +39,10 @@ pub struct Inputs<'a> {
     pub linked_elsewhere: &'a BTreeSet<i64>,
     /// Those of them who are in use in the other server's directory.
     pub active_elsewhere: &'a BTreeSet<i64>,
-    /// Numbers that were given to somebody before.
-    pub numbers_used: &'a BTreeSet<String>,
+    /// How many links the server has, also where only some are given.
+    pub linked: usize,
+    /// Whether a number was given to somebody before.
+    pub numbers_used: &'a dyn Fn(&str) -> bool,
     /// What administrators decided.
     pub decisions: &'a Decisions,
     /// What is known about the times of edits.
@@ -78,6 +80,8 @@ pub struct Plan {
     pub accounts: Vec<AccountPlan>,
     /// How much of the directory the plan rests on.
     pub coverage: Coverage,
+    /// Whether it is about everybody, and not only about people who may have changed.
+    pub everybody: bool,
     /// Sentences about the whole run.
     pub warnings: Vec<String>,
     /// How many people were linked before.
@@ -400,8 +404,9 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
         departures,
         accounts,
         coverage: directory.coverage.clone(),
+        everybody: directory.asked.is_none(),
         warnings,
-        linked: links.len(),
+        linked: inputs.linked,
         phones: inputs.phones,
     }
 }
@@ -415,9 +420,9 @@ fn mark_ignored(plans: &mut [PersonPlan], decisions: &Decisions) {
 
 /// Digits of the longest internal number in sight: the PBX's setting, the pool, or an employee's number.
 fn longest_number(inputs: Inputs<'_>) -> usize {
-    let employees = inputs.pbx.employees.iter().map(|employee| employee.values[Field::Number].len());
     let pool = inputs.policy.number_to.or(inputs.policy.number_from).map_or(0, |to| to.to_string().len());
-    employees.chain([pool, inputs.pbx.extension_length as usize]).max().unwrap_or(3)
+    let employees = inputs.pbx.smallest_numbers.longest().unwrap_or_default();
+    employees.max(pool).max(inputs.pbx.extension_length as usize)
 }
 
 /// Attributes that had values in many entries and now come in none: a lost read right, a mistyped mapping, a changed

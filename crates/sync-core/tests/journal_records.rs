@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use sync_core::journal::{
-    ChangeRecord, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, OUTBOX_UNMERGED, PeopleQuery,
-    PeopleSort, RUNS_KEPT, SettleBatch,
+    ChangeRecord, Compared, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, OUTBOX_UNMERGED,
+    PeopleQuery, PeopleSort, RUNS_KEPT, SettleBatch,
 };
 use sync_core::person::{DirectoryKey, Field, Values};
 use tempfile::TempDir;
@@ -109,7 +109,7 @@ fn a_server_is_noted_switched_and_deleted_with_what_hangs_on_it() {
     let run = m.journal.begin_run(other, "tick", NOW).unwrap();
     m.journal.record_intents(&[Intent { run_id: run, server_id: other, ..Intent::default() }]).unwrap();
     m.store(vec![link(other, 1, "Ann", "201"), link(m.server, 2, "Bob", "202")]);
-    m.journal.replace_conflicts(other, &[NewConflict::default()], NOW, true).unwrap();
+    m.journal.replace_conflicts(other, &[NewConflict::default()], NOW, Compared::Everybody).unwrap();
     m.journal
         .settle(&SettleBatch {
             events: vec!["{}".to_owned()],
@@ -407,7 +407,7 @@ fn a_server_deleted_in_the_middle_of_its_run_loses_no_announcement() {
         })
         .unwrap();
     assert_eq!(["outbox", "links", "run_changes", "intents"].map(|t| m.count(t)), [1, 0, 0, 0]);
-    m.journal.replace_conflicts(m.server, &[NewConflict::default()], NOW, true).unwrap();
+    m.journal.replace_conflicts(m.server, &[NewConflict::default()], NOW, Compared::Everybody).unwrap();
     m.journal.end_run(run, NOW, "cancelled", "", "{}", "").unwrap();
     let error = m.journal.begin_run(m.server, "tick", NOW).unwrap_err();
     assert!(error.to_string().contains("there is no server"), "{error}");
@@ -434,7 +434,7 @@ fn conflict(name: &str, field: &str, reason: &str) -> NewConflict {
 fn a_conflict_is_counted_refreshed_and_goes_when_solved() {
     let mut m = module();
     let (ann, bob) = (conflict("ann", "number", "201 is the queue Sales"), conflict("bob", "number", "202 is taken"));
-    m.journal.replace_conflicts(m.server, &[ann.clone(), bob, ann.clone()], NOW, true).unwrap();
+    m.journal.replace_conflicts(m.server, &[ann.clone(), bob, ann.clone()], NOW, Compared::Everybody).unwrap();
     let conflicts = m.journal.conflicts(Some(m.server)).unwrap();
     assert_eq!(conflicts.len(), 2);
     assert!(
@@ -443,7 +443,7 @@ fn a_conflict_is_counted_refreshed_and_goes_when_solved() {
 
     // A run that was not complete removes nothing; the clock has gone back, the time seen last does not.
     let refreshed = conflict("ann", "number", "201 is the queue Support");
-    m.journal.replace_conflicts(m.server, &[refreshed], NOW - 5000, false).unwrap();
+    m.journal.replace_conflicts(m.server, &[refreshed], NOW - 5000, Compared::Part).unwrap();
     let conflicts = m.journal.conflicts(None).unwrap();
     assert_eq!(conflicts.len(), 2);
     let found = conflicts.iter().find(|c| c.conflict.person == "ann").unwrap();
@@ -451,10 +451,10 @@ fn a_conflict_is_counted_refreshed_and_goes_when_solved() {
     assert_eq!(found.conflict, conflict("ann", "number", "201 is the queue Support"));
     let id = found.id;
 
-    m.journal.replace_conflicts(m.server, &[ann], NOW + 1, true).unwrap();
+    m.journal.replace_conflicts(m.server, &[ann], NOW + 1, Compared::Everybody).unwrap();
     let conflicts = m.journal.conflicts(Some(m.server)).unwrap();
     assert_eq!(conflicts.iter().map(|c| (c.id, c.count, c.last_time)).collect::<Vec<_>>(), [(id, 3, NOW + 1)]);
-    m.journal.replace_conflicts(m.server, &[], NOW + 2, true).unwrap();
+    m.journal.replace_conflicts(m.server, &[], NOW + 2, Compared::Everybody).unwrap();
     assert_eq!(m.journal.conflicts(None).unwrap(), []);
 }
 
@@ -470,8 +470,8 @@ fn conflicts_differ_by_person_field_side_and_cause() {
         NewConflict { side: "directory".to_owned(), ..base.clone() },
         NewConflict { cause: "no-rights".to_owned(), ..base.clone() },
     ];
-    m.journal.replace_conflicts(m.server, &different, NOW, true).unwrap();
-    m.journal.replace_conflicts(m.server, &different, NOW + 1, true).unwrap();
+    m.journal.replace_conflicts(m.server, &different, NOW, Compared::Everybody).unwrap();
+    m.journal.replace_conflicts(m.server, &different, NOW + 1, Compared::Everybody).unwrap();
     let conflicts = m.journal.conflicts(Some(m.server)).unwrap();
     assert_eq!(conflicts.len(), different.len());
     assert!(conflicts.iter().all(|c| c.count == 2));
@@ -483,9 +483,9 @@ fn conflicts_are_deleted_one_by_one_and_by_server() {
     let mut m = module();
     let other = m.journal.save_server(None, "{}", false, None, "").unwrap().id;
     let seen = [conflict("ann", "number", "a"), conflict("bob", "number", "b")];
-    m.journal.replace_conflicts(m.server, &seen, NOW, true).unwrap();
-    m.journal.replace_conflicts(other, &seen, NOW, true).unwrap();
-    m.journal.replace_conflicts(other, &[], NOW, false).unwrap();
+    m.journal.replace_conflicts(m.server, &seen, NOW, Compared::Everybody).unwrap();
+    m.journal.replace_conflicts(other, &seen, NOW, Compared::Everybody).unwrap();
+    m.journal.replace_conflicts(other, &[], NOW, Compared::Part).unwrap();
     assert_eq!(m.journal.conflicts(None).unwrap().len(), 4);
 
     let id = m.journal.conflicts(Some(m.server)).unwrap()[0].id;

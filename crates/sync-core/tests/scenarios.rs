@@ -1,5 +1,6 @@
 //! Rules of a synchronisation that only show over several runs, after a fault, or while somebody else acts.
 
+mod keeping_up;
 mod pbx_support;
 mod scenario_support;
 
@@ -14,7 +15,7 @@ use sync_core::report;
 use sync_core::run::RunError;
 
 /// People written in one transaction, at most, unless they exchange values.
-const BATCH: usize = 50;
+const BATCH: usize = 200;
 
 // Photos
 

@@ -315,7 +315,7 @@ pub(crate) fn read_with(
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<DirectorySnapshot, DirectoryError> {
     let vault = &Vault::new([0; 32]);
-    let request = ReadRequest { known_marks: known, had_photo: &BTreeSet::new(), spool, vault, now: NOW };
+    let request = ReadRequest { known_marks: known, had_photo: &BTreeSet::new(), only: None, spool, vault, now: NOW };
     LdapDirectory::new(settings).read(&request, progress)
 }
 
@@ -329,7 +329,7 @@ pub(crate) fn read_after(
     let had_photo = before.iter().filter(|entry| matches!(entry.photo, Photo::Spooled { .. }));
     let had_photo = had_photo.map(|entry| entry.key.clone()).collect();
     let (spool, vault) = (spool.path(), &Vault::new([0; 32]));
-    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool, vault, now: NOW };
+    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, only: None, spool, vault, now: NOW };
     LdapDirectory::new(settings).read(&request, &mut |_| ControlFlow::Continue(()))
 }
 

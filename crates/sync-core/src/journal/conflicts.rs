@@ -49,26 +49,38 @@ pub struct ConflictRecord {
     pub count: i64,
 }
 
+/// Whom a run has compared, so that earlier conflicts that it did not meet again are gone.
+#[derive(Clone, Copy, Debug)]
+pub enum Compared<'a> {
+    /// Everybody of the server.
+    Everybody,
+    /// These people.
+    Only(&'a BTreeSet<DirectoryKey>),
+    /// Not known whom, as after a partial answer.
+    Part,
+}
+
 impl Journal {
     /// Takes over what a run of `server_id` has seen at `now`: known conflicts are counted and refreshed, new ones
-    /// added. When the run was `complete`, those not seen have been solved and go. A server deleted meanwhile has no
+    /// added. Those that are about people it has `compared` and that it has not seen have been solved and go. A server deleted meanwhile has no
     /// conflicts, and is no error.
     pub fn replace_conflicts(
         &mut self,
         server_id: i64,
         seen: &[NewConflict],
         now: i64,
-        complete: bool,
+        compared: Compared<'_>,
     ) -> Result<(), JournalError> {
         self.write(|tx| {
             if !super::servers::exists(tx, server_id)? {
                 return Ok(());
             }
             let kept = store(tx, server_id, seen, now)?;
-            if complete {
-                remove_others(tx, server_id, &kept)?;
+            match compared {
+                Compared::Everybody => remove_others(tx, server_id, None, &kept),
+                Compared::Only(keys) => remove_others(tx, server_id, Some(keys), &kept),
+                Compared::Part => Ok(()),
             }
-            Ok(())
         })
     }
 
@@ -91,12 +103,20 @@ impl Journal {
 
     /// Removes one conflict; false when there was none with this id. A run that sees it again adds it again.
     pub fn delete_conflict(&mut self, record_id: i64) -> Result<bool, JournalError> {
-        self.write(|tx| Ok(tx.execute("DELETE FROM conflicts WHERE id = ?1", [record_id])? > 0))
+        self.write(|tx| {
+            let touch = "UPDATE servers SET touched = touched + 1
+                         WHERE id = (SELECT server_id FROM conflicts WHERE id = ?1)";
+            tx.execute(touch, [record_id])?;
+            Ok(tx.execute("DELETE FROM conflicts WHERE id = ?1", [record_id])? > 0)
+        })
     }
 
     /// Removes the conflicts of a server and answers their number.
     pub fn delete_conflicts(&mut self, server_id: i64) -> Result<usize, JournalError> {
-        self.write(|tx| Ok(tx.execute("DELETE FROM conflicts WHERE server_id = ?1", [server_id])?))
+        self.write(|tx| {
+            tx.execute("UPDATE servers SET touched = touched + 1 WHERE id = ?1", [server_id])?;
+            Ok(tx.execute("DELETE FROM conflicts WHERE server_id = ?1", [server_id])?)
+        })
     }
 }
 
@@ -143,9 +163,17 @@ pub(super) fn store(
     Ok(ids)
 }
 
-fn remove_others(tx: &Transaction<'_>, server_id: i64, kept: &BTreeSet<i64>) -> Result<(), JournalError> {
-    let mut statement = tx.prepare_cached("SELECT id FROM conflicts WHERE server_id = ?1")?;
-    let ids: BTreeSet<i64> = statement.query_map([server_id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+fn remove_others(
+    tx: &Transaction<'_>,
+    server_id: i64,
+    among: Option<&BTreeSet<DirectoryKey>>,
+    kept: &BTreeSet<i64>,
+) -> Result<(), JournalError> {
+    let mut statement = tx.prepare_cached("SELECT id, directory_key FROM conflicts WHERE server_id = ?1")?;
+    let rows = statement.query_map([server_id], |row| Ok((row.get(0)?, DirectoryKey(row.get(1)?))))?;
+    let rows: Vec<(i64, DirectoryKey)> = rows.collect::<rusqlite::Result<_>>()?;
+    let concerned = rows.into_iter().filter(|(_, key)| among.is_none_or(|keys| keys.contains(key)));
+    let ids: BTreeSet<i64> = concerned.map(|(id, _)| id).collect();
     let mut delete = tx.prepare_cached("DELETE FROM conflicts WHERE id = ?1")?;
     for id in ids.difference(kept) {
         delete.execute([id])?;

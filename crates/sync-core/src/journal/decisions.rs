@@ -68,7 +68,12 @@ impl Journal {
 
     /// Takes a decision back; false when there is none with this id.
     pub fn delete_decision(&mut self, id: i64) -> Result<bool, JournalError> {
-        self.write(|tx| Ok(tx.execute("DELETE FROM decisions WHERE id = ?1", [id])? > 0))
+        self.write(|tx| {
+            let touch = "UPDATE servers SET touched = touched + 1
+                         WHERE id = (SELECT server_id FROM decisions WHERE id = ?1)";
+            tx.execute(touch, [id])?;
+            Ok(tx.execute("DELETE FROM decisions WHERE id = ?1", [id])? > 0)
+        })
     }
 
     /// Removes decisions that have been carried out or hold no longer.

@@ -29,6 +29,67 @@ impl Journal {
         self.select("server_id = ?1 ORDER BY directory_key", [server_id])
     }
 
+    /// How many links a server has.
+    pub fn link_count(&self, server_id: i64) -> Result<usize, JournalError> {
+        let query = "SELECT count(*) FROM links WHERE server_id = ?1";
+        self.read(|tx| Ok(tx.query_row(query, [server_id], |row| row.get::<_, i64>(0))? as usize))
+    }
+
+    /// The entries of people of a server who are in use.
+    pub fn active_keys(&self, server_id: i64) -> Result<Vec<DirectoryKey>, JournalError> {
+        let query = "SELECT directory_key FROM links WHERE server_id = ?1 AND state = 'active'";
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(query)?;
+            let rows = statement.query_map([server_id], |row| Ok(DirectoryKey(row.get(0)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The links of some entries of a server, in the order of their keys.
+    pub fn links_of_keys(&self, server_id: i64, keys: &BTreeSet<DirectoryKey>) -> Result<Vec<Link>, JournalError> {
+        let keys: Vec<&str> = keys.iter().map(DirectoryKey::as_str).collect();
+        let among = "server_id = ?1 AND directory_key IN (SELECT value FROM json_each(?2)) ORDER BY directory_key";
+        self.select(among, (server_id, serde_json::json!(keys).to_string()))
+    }
+
+    /// The links of a server to some employees, and those of people whom the company knows by one of the numbers.
+    pub fn links_about(
+        &self,
+        server_id: i64,
+        users: &BTreeSet<i64>,
+        employee_numbers: &BTreeSet<&str>,
+    ) -> Result<Vec<Link>, JournalError> {
+        let of_users = "user_id IN (SELECT value FROM json_each(?2)) AND server_id = ?1";
+        let by_number = "server_id = ?1 AND employee_number <> ''
+                         AND employee_number IN (SELECT value FROM json_each(?2))";
+        let mut links = self.select(of_users, (server_id, serde_json::json!(users).to_string()))?;
+        links.extend(self.select(by_number, (server_id, serde_json::json!(employee_numbers).to_string()))?);
+        Ok(links)
+    }
+
+    /// A few people in use who had a value of `field` in the directory, none of `except`: whether such values can still
+    /// be read shows with them.
+    pub fn witnesses(
+        &self,
+        server_id: i64,
+        field: Field,
+        except: &BTreeSet<DirectoryKey>,
+        limit: usize,
+    ) -> Result<Vec<DirectoryKey>, JournalError> {
+        let query = format!(
+            "SELECT directory_key FROM links WHERE server_id = ?1 AND state = 'active' AND {}_directory <> ''
+             ORDER BY directory_key LIMIT ?2",
+            field.name()
+        );
+        self.read(|tx| {
+            let mut statement = tx.prepare_cached(&query)?;
+            let most = (limit + except.len()) as i64;
+            let rows = statement.query_map(params![server_id, most], |row| Ok(DirectoryKey(row.get(0)?)))?;
+            let found: Vec<DirectoryKey> = rows.collect::<rusqlite::Result<_>>()?;
+            Ok(found.into_iter().filter(|key| !except.contains(key)).take(limit).collect())
+        })
+    }
+
     /// The employees, by `m_Users.id`, that servers other than `server_id` keep in step, each with whether the person is
     /// in use in such a server's directory. Links whose employee is gone are left out.
     pub fn linked_elsewhere(&self, server_id: i64) -> Result<BTreeMap<i64, bool>, JournalError> {
@@ -98,6 +159,12 @@ impl Journal {
     /// Removes a link by its id; false when there was none. Neither side's person is touched.
     pub fn delete_link(&mut self, id: i64) -> Result<bool, JournalError> {
         self.write(|tx| Ok(tx.execute("DELETE FROM links WHERE id = ?1", [id])? > 0))
+    }
+
+    /// Whether a linked employee has ever had this internal number, also one of a link or server deleted since.
+    pub fn was_used(&self, number: &str) -> Result<bool, JournalError> {
+        let query = "SELECT 1 FROM numbers_used WHERE number = ?1";
+        self.read(|tx| Ok(tx.prepare_cached(query)?.exists([number])?))
     }
 
     /// Every internal number that a linked employee has ever had, also of links and servers deleted since.

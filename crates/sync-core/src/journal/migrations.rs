@@ -14,6 +14,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../../db/0003_conflicts_and_edits.sql"),
     include_str!("../../../../db/0004_both_directions.sql"),
     include_str!("../../../../db/0005_orders.sql"),
+    include_str!("../../../../db/0006_watches.sql"),
 ];
 
 /// The version this program makes.

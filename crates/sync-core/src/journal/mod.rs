@@ -23,6 +23,7 @@ mod previews;
 mod runs;
 mod seal;
 mod servers;
+mod watches;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ use crate::statements::Statements;
 use crate::vault::Vault;
 
 pub use crate::link::{Link, LinkState};
-pub use conflicts::{ConflictRecord, NewConflict};
+pub use conflicts::{Compared, ConflictRecord, NewConflict};
 pub use decisions::DecisionRecord;
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
@@ -46,6 +47,7 @@ pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
 pub use runs::{ChangeRecord, RUNS_KEPT, RunRecord};
 pub use servers::{Saved, ServerRecord};
+pub use watches::Watch;
 
 /// How long one statement waits for another connection's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(5000);

@@ -175,6 +175,14 @@ impl Journal {
         })
     }
 
+    /// Removes a run that did nothing and found nothing.
+    pub fn forget_run(&mut self, run_id: i64) -> Result<(), JournalError> {
+        self.write(|tx| {
+            tx.execute("DELETE FROM runs WHERE id = ?1", [run_id])?;
+            Ok(())
+        })
+    }
+
     /// Notes the end of a run: `state` is `done`, `failed` or `cancelled`, `error` is empty unless it failed. A run
     /// whose server was deleted meanwhile is no error.
     pub fn end_run(

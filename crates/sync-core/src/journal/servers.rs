@@ -207,7 +207,8 @@ fn update_server(
 ) -> Result<Saved, JournalError> {
     let stored = tx.query_row("SELECT fingerprint FROM servers WHERE id = ?1", [id], |row| row.get::<_, String>(0));
     let fields = stored.optional()?.map(|stored| concerned(&stored, fingerprint)).unwrap_or_default();
-    let sql = "UPDATE servers SET settings = ?2, autosync = ?3, fingerprint = ?4 WHERE id = ?1";
+    let sql = "UPDATE servers SET settings = ?2, autosync = ?3, fingerprint = ?4, touched = touched + 1
+               WHERE id = ?1";
     if tx.execute(sql, params![id, settings, autosync, fingerprint])? == 0 {
         return Err(JournalError::NoServer { id });
     }

@@ -1,13 +1,14 @@
 //! One batch: look and decide before the lock, write and put the photos into place inside it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Transaction;
 
 use super::avatar::{self, Places, Stage, Staged, Swap, Swapped};
 use super::decide::{Refusal, decide};
 use super::error::Failure;
-use super::index::{Index, Indexed, Place};
+use super::index::{Index, Indexed, Placed};
 use super::schema::Schema;
 use super::state::State;
 use super::writer::Writer;
@@ -27,14 +28,14 @@ pub(super) struct Done {
     pub(super) outcomes: Vec<TaskOutcome>,
     pub(super) photos: Swapped,
     /// Values written, for the index.
-    pub(super) placed: Vec<Place>,
+    pub(super) placed: Placed,
 }
 
 /// Looks and decides.
 pub(super) fn prepare(
     transaction: &Transaction<'_>,
     database: &Path,
-    kept: &mut Option<Index>,
+    kept: &mut Option<Arc<Index>>,
     places: &Places,
     vault: &Vault,
     tasks: &[Task],

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -14,6 +15,7 @@ use super::lock;
 use super::schema::{Schema, Table, text};
 use super::state::comparable_email;
 use crate::matching::comparable_name;
+use crate::numbering::SmallestNumbers;
 
 /// Columns by whose values rows are looked for. Nothing else may be asked of an [`Index`].
 const INDEXED: [(Table, &[&str]); 5] = [
@@ -24,8 +26,34 @@ const INDEXED: [(Table, &[&str]); 5] = [
     (Table::ExternalPhones, &["extension", "uniqid"]),
 ];
 
+/// The last digits of a telephone number, which stand for all its spellings.
+const END: &str = "end of number";
+/// How many digits that are.
+const END_DIGITS: usize = 7;
+
 /// A value in a row: the hash of table, column and value, and the row's `id`.
 pub(super) type Place = (u64, i64);
+
+/// What was written, for the index.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    places: Vec<Place>,
+    numbers: Vec<String>,
+}
+
+impl Placed {
+    /// Takes in a value of a row.
+    pub(super) fn add(&mut self, table: Table, column: &str, value: &str, row: i64) {
+        if is_indexed(table, column) {
+            self.places.extend(places(table, column, value, row));
+        }
+    }
+
+    /// Takes in the internal number of a new employee.
+    pub(super) fn add_number(&mut self, number: String) {
+        self.numbers.push(number);
+    }
+}
 
 /// The database together with its index.
 #[derive(Clone, Copy)]
@@ -36,9 +64,11 @@ pub(super) struct Indexed<'a> {
 }
 
 /// Where values stand, as of one state of the database.
-#[derive(Debug)]
-pub(super) struct Index {
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
     places: BTreeSet<Place>,
+    /// Of all employees' internal numbers.
+    smallest_numbers: SmallestNumbers,
     /// `PRAGMA data_version` of that state: commits of this connection do not change it.
     version: i64,
 }
@@ -47,14 +77,14 @@ impl Index {
     /// The index of the database as it is in this transaction: the one kept, or a new one where somebody else has
     /// committed since.
     pub(super) fn current<'a>(
-        kept: &'a mut Option<Index>,
+        kept: &'a mut Option<Arc<Index>>,
         transaction: &Connection,
         schema: &Schema,
-    ) -> rusqlite::Result<&'a Index> {
+    ) -> rusqlite::Result<&'a Arc<Index>> {
         let version = lock::version(transaction)?;
         let index = match kept.take().filter(|index| index.version == version) {
             Some(index) => index,
-            None => Index::read(transaction, schema, version)?,
+            None => Arc::new(Index::read(transaction, schema, version)?),
         };
         Ok(kept.insert(index))
     }
@@ -70,17 +100,24 @@ impl Index {
             while let Some(row) = rows.next()? {
                 let id = row.get(0)?;
                 for (at, column) in columns.iter().enumerate() {
-                    places.extend(place(table, column, &text(row, at + 1)?, id));
+                    places.extend(self::places(table, column, &text(row, at + 1)?, id));
                 }
             }
         }
         places.sort_unstable();
-        Ok(Index { places: places.into_iter().collect(), version })
+        let smallest_numbers = smallest_numbers(connection)?;
+        Ok(Index { places: places.into_iter().collect(), smallest_numbers, version })
     }
 
     /// Takes in what this connection has committed.
-    pub(super) fn add(&mut self, places: Vec<Place>) {
-        self.places.extend(places);
+    pub(super) fn add(&mut self, placed: Placed) {
+        self.places.extend(placed.places);
+        placed.numbers.iter().for_each(|number| self.smallest_numbers.add(number));
+    }
+
+    /// The smallest internal numbers of employees. One that was changed since the index was made still counts.
+    pub(super) fn smallest_numbers(&self) -> &SmallestNumbers {
+        &self.smallest_numbers
     }
 
     /// Every row of `table` that has one of the values in `column`, as the JSON list an SQL statement takes.
@@ -99,9 +136,25 @@ impl Index {
         json!(rows).to_string()
     }
 
-    /// Whether a row may have the value.
-    pub(super) fn may_hold(&self, table: Table, column: &str, value: &str) -> bool {
-        place(table, column, value, 0).is_some_and(|(hash, _)| self.with(hash).next().is_some())
+    /// The rows of `m_Extensions` with a number that ends like one of these telephone numbers.
+    pub(super) fn rows_ending_like<'a>(&self, numbers: impl IntoIterator<Item = &'a str>) -> BTreeSet<i64> {
+        let ends: Vec<String> = numbers.into_iter().filter_map(end_of).collect();
+        let mut rows = BTreeSet::new();
+        self.collect(Table::Extensions, END, ends.iter().map(String::as_str), &mut rows);
+        rows
+    }
+
+    /// Whether a row may hold the number as its own.
+    pub(super) fn may_be_taken(&self, number: &str) -> bool {
+        let owners = [
+            (Table::Extensions, "number"),
+            (Table::Sip, "extension"),
+            (Table::Forwarding, "extension"),
+            (Table::ExternalPhones, "extension"),
+        ];
+        let holds =
+            |(table, column)| place(table, column, number, 0).is_some_and(|(hash, _)| self.with(hash).next().is_some());
+        owners.into_iter().any(holds)
     }
 
     fn collect<'a>(
@@ -126,8 +179,33 @@ pub(super) fn is_indexed(table: Table, column: &str) -> bool {
     INDEXED.iter().any(|(one, columns)| *one == table && columns.contains(&column))
 }
 
+/// The internal numbers of employees.
+fn smallest_numbers(connection: &Connection) -> rusqlite::Result<SmallestNumbers> {
+    let sql = "SELECT number FROM m_Extensions WHERE type = 'SIP' AND is_general_user_number = '1' AND userid <> ''";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut smallest = SmallestNumbers::default();
+    while let Some(row) = rows.next()? {
+        smallest.add(&text(row, 0)?);
+    }
+    Ok(smallest)
+}
+
+/// The last digits of a telephone number; none where it has too few to be one.
+fn end_of(number: &str) -> Option<String> {
+    let digits: Vec<char> = number.chars().filter(char::is_ascii_digit).collect();
+    Some(digits[digits.len().checked_sub(END_DIGITS)?..].iter().collect())
+}
+
+/// Where a value is found: under itself, a telephone number under its end as well.
+fn places(table: Table, column: &str, value: &str, row: i64) -> impl Iterator<Item = Place> {
+    let is_number = (table, column) == (Table::Extensions, "number");
+    let end = end_of(value).filter(|_| is_number).and_then(|end| place(table, END, &end, row));
+    place(table, column, value, row).into_iter().chain(end)
+}
+
 /// The place of a value; an empty one is not looked for.
-pub(super) fn place(table: Table, column: &str, value: &str, row: i64) -> Option<Place> {
+fn place(table: Table, column: &str, value: &str, row: i64) -> Option<Place> {
     if value.is_empty() {
         return None;
     }
@@ -147,14 +225,16 @@ mod tests {
 
     #[test]
     fn values_are_found_however_they_are_spelled_and_empty_ones_never() {
-        let mut index = Index { places: BTreeSet::new(), version: 1 };
-        let given = [
-            place(Table::Users, "email", " Anna@Example.test", 7),
-            place(Table::Users, "username", "Пётр", 8),
-            place(Table::Extensions, "number", "201", 9),
-            place(Table::Forwarding, "forwarding", "201", 10),
-        ];
-        index.add(given.into_iter().flatten().collect());
+        let mut index = Index { places: BTreeSet::new(), smallest_numbers: SmallestNumbers::default(), version: 1 };
+        let mut placed = Placed::default();
+        placed.add(Table::Users, "email", " Anna@Example.test", 7);
+        placed.add(Table::Users, "username", "Пётр", 8);
+        placed.add(Table::Users, "avatar", "not looked for", 8);
+        placed.add(Table::Extensions, "number", "201", 9);
+        placed.add(Table::Extensions, "number", "79161234567", 11);
+        placed.add(Table::Forwarding, "forwarding", "201", 10);
+        placed.add_number("201".to_owned());
+        index.add(placed);
         let rows = |table, column, value| index.rows(table, column, [value]);
         assert_eq!(rows(Table::Users, "email", "anna@example.test"), "[7]");
         assert_eq!(rows(Table::Users, "username", "петр"), "[8]");
@@ -163,7 +243,10 @@ mod tests {
         assert_eq!(rows(Table::Extensions, "userid", "201"), "[]");
         let forwardings = index.rows_of_any(Table::Forwarding, &["extension", "forwarding"], &["201", "202"]);
         assert_eq!(forwardings, "[10]");
-        assert!(index.may_hold(Table::Extensions, "number", "201"));
-        assert!(!index.may_hold(Table::Extensions, "number", "202"));
+        assert!(index.may_be_taken("201"));
+        assert!(!index.may_be_taken("202"));
+        assert_eq!(index.rows_ending_like(["8 (916) 123-45-67"]), [11].into());
+        assert_eq!(index.rows_ending_like(["201", "1234568"]), [].into());
+        assert_eq!(index.smallest_numbers().longest(), Some(3));
     }
 }

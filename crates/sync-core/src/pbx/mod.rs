@@ -3,7 +3,8 @@
 //! [`Pbx::read`] takes a snapshot, [`Pbx::apply`] writes a batch of [`Task`]s in one short transaction, and
 //! [`Pbx::find_applied`] tells after a crash whether a task had been committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
+use crate::numbering::SmallestNumbers;
 use crate::person::{Employee, EmployeeRows, Field, Note, Values};
 use crate::statements::Statements;
 use crate::vault::Vault;
@@ -49,6 +51,9 @@ const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// Prepared statements that are kept: more than the different ones a batch needs.
 const STATEMENTS_KEPT: usize = 128;
 
+/// Longer than the steps in which Linux sets the time of a file, in milliseconds.
+const FILE_TIME_STEP: u32 = 25;
+
 /// The PBX's database, opened for reading and writing, with the directories its photos live in.
 pub struct Pbx {
     connection: Connection,
@@ -58,7 +63,9 @@ pub struct Pbx {
     vault: Arc<Vault>,
     /// Whether the photos an earlier process left in the middle of a batch have been put right.
     swept: bool,
-    index: Option<Index>,
+    index: Option<Arc<Index>>,
+    seen: i64,
+    identity: Option<(u64, u64)>,
 }
 
 impl std::fmt::Debug for Pbx {
@@ -97,9 +104,20 @@ impl Pbx {
             .execute_batch("PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;")
             .map_err(explain)?;
         Schema::read(&connection).map_err(explain)?.check(database)?;
+        let identity = file_identity(database);
         let places =
             Places { media: media.to_owned(), spool: spool.to_owned(), replaced_photos: replaced_photos.to_owned() };
-        Ok(Pbx { connection, statements, database: database.to_owned(), places, vault, swept: false, index: None })
+        Ok(Pbx {
+            connection,
+            statements,
+            database: database.to_owned(),
+            places,
+            vault,
+            swept: false,
+            index: None,
+            seen: 0,
+            identity,
+        })
     }
 
     /// How many SQL statements were run on the PBX's database, for the log.
@@ -115,6 +133,46 @@ impl Pbx {
         let schema = Schema::read(&transaction).map_err(explain)?;
         schema.check(&self.database)?;
         snapshot::read(&transaction, &schema, &self.places.media, &self.vault).map_err(explain)
+    }
+
+    /// Reads what concerns some people and values, as far as a plan for these people needs it. How long that takes does
+    /// not depend on how many others there are, once the index is there.
+    pub fn read_about(&mut self, about: &About) -> Result<PbxSnapshot, PbxError> {
+        let (media, vault) = (self.places.media.clone(), Arc::clone(&self.vault));
+        let snapshot = self.indexed(|indexed| snapshot::read_about(indexed, about, &media, &vault))?;
+        Ok(PbxSnapshot { index: self.index.clone(), ..snapshot })
+    }
+
+    /// What tells whether anybody has written to the PBX's database since, this connection included: a text that differs
+    /// when the file or its write-ahead log does. [`Pbx::mark_of_ours`] tells later whether it was this connection alone.
+    pub fn mark(&mut self) -> Result<String, PbxError> {
+        self.seen =
+            lock::version(&self.connection).map_err(|error| error::explain(&self.database, "reading", error))?;
+        Ok(file_mark(&self.database))
+    }
+
+    /// The mark as it is now, or an empty text when somebody else has written since [`Pbx::mark`] answered `before`.
+    pub fn mark_of_ours(&mut self, before: &str, host: &dyn Host) -> Result<String, PbxError> {
+        if file_mark(&self.database) != before {
+            // The time of a file moves in steps: only after one of them a later write is sure to give it another.
+            host.pause(FILE_TIME_STEP);
+        }
+        let mark = file_mark(&self.database);
+        let version =
+            lock::version(&self.connection).map_err(|error| error::explain(&self.database, "reading", error))?;
+        Ok(if version == self.seen { mark } else { String::new() })
+    }
+
+    /// Whether the database this connection has open is still the one at its path.
+    pub fn is_current(&self) -> bool {
+        file_identity(&self.database) == self.identity
+    }
+
+    /// Begins to work for another session: with its spool and its secrets.
+    pub fn begin_session(&mut self, spool: &Path, vault: Arc<Vault>) {
+        self.places.spool = spool.to_owned();
+        self.vault = vault;
+        self.swept = false;
     }
 
     /// See [`PbxSnapshot::ids_given`].
@@ -184,7 +242,7 @@ impl Pbx {
             |transaction, prepared| batch::run(transaction, prepared, places, tasks, &staged),
         )?;
         if let Some(index) = &mut self.index {
-            index.add(done.placed);
+            Arc::make_mut(index).add(done.placed);
         }
         done.photos.finish();
         lock::checkpoint(&self.connection);
@@ -224,6 +282,25 @@ impl Pbx {
     }
 }
 
+/// Device and number of a file.
+fn file_identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Identity, size and time of a database and of its write-ahead log. One without contents is none: SQLite makes and
+/// removes it as connections come and go.
+fn file_mark(database: &Path) -> String {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let of = |path: &Path| match std::fs::metadata(path) {
+        Ok(file) if file.len() > 0 => {
+            format!("{}/{}/{}/{}.{:09}", file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec())
+        }
+        _ => String::new(),
+    };
+    format!("{} {}", of(database), of(Path::new(&log)))
+}
+
 /// Everything a plan needs to know about the PBX, read in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct PbxSnapshot {
@@ -235,6 +312,8 @@ pub struct PbxSnapshot {
     /// Who holds each e-mail address, in lower case and without white space around it: everybody in `m_Users`, also
     /// people without an internal number. [`Pbx::apply`] gives nobody an address that somebody else holds.
     pub emails: BTreeMap<String, Vec<EmailHolder>>,
+    /// The smallest internal numbers of all employees, by length.
+    pub smallest_numbers: SmallestNumbers,
     /// `PBXInternalExtensionLength`, digits; MikoPBX's default is 3.
     pub extension_length: u32,
     /// `PBXLanguage`, for example `ru-ru`; MikoPBX's default is `en-en`.
@@ -248,6 +327,32 @@ pub struct PbxSnapshot {
     pub ids_given: i64,
     /// Sentences for the report: people with two general numbers, numbers that stand twice, photos that cannot be read.
     pub warnings: Vec<String>,
+    /// Where `employees`, `numbers` and `emails` hold only what was asked for: what knows which other numbers are taken.
+    pub(crate) index: Option<Arc<Index>>,
+}
+
+impl PbxSnapshot {
+    /// Whether anything on the PBX holds this number.
+    pub fn is_taken(&self, number: &str) -> bool {
+        self.numbers.contains_key(number) || self.index.as_ref().is_some_and(|index| index.may_be_taken(number))
+    }
+}
+
+/// Whom and what a partial reading is about. What stands near it is read too: who else holds one of the values.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// `m_Users.id` of employees.
+    pub users: BTreeSet<i64>,
+    /// `m_Sip.uniqid` of employees.
+    pub sip_uniqids: BTreeSet<String>,
+    /// Internal numbers.
+    pub numbers: BTreeSet<String>,
+    /// Telephone numbers in any spelling: only their last digits are compared.
+    pub phones: BTreeSet<String>,
+    /// E-mail addresses.
+    pub emails: BTreeSet<String>,
+    /// Names.
+    pub names: BTreeSet<String>,
 }
 
 /// Holder of a number.

@@ -1,16 +1,20 @@
 //! Reads the whole PBX for a plan: a fixed number of full scans, whatever the number of people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::relations::owned;
+use super::index::Indexed;
+use super::relations::{owned, references};
 use super::schema::{Schema, Table, text};
-use super::state::{DEFAULT_LANGUAGE, Extension, comparable_email, extensions, general_rows, setting};
-use super::uses::uses;
-use super::{EmailHolder, Holder, OutgoingPattern, PbxSnapshot, avatar};
-use crate::person::{Employee, Field};
+use super::state::{
+    DEFAULT_LANGUAGE, Extension, Person, comparable_email, extensions, extensions_ending_like, extensions_with,
+    general_rows, numbers_of_accounts, people, setting, users_with,
+};
+use super::uses::{uses, uses_of};
+use super::{About, EmailHolder, Holder, OutgoingPattern, PbxSnapshot, avatar};
+use crate::person::{Employee, EmployeeRows, Field};
 use crate::vault::Vault;
 
 /// MikoPBX's own default of `PBXInternalExtensionLength`.
@@ -28,18 +32,113 @@ pub(super) fn read(
     let mut numbers = holders(&extensions, &mut warnings);
     add_leftovers(connection, schema, &mut numbers)?;
     let employees = employees(connection, &extensions, media, vault, &mut warnings)?;
-    let length = setting(connection, "PBXInternalExtensionLength")?.and_then(|length| length.trim().parse().ok());
-    Ok(PbxSnapshot {
+    let snapshot = PbxSnapshot {
+        smallest_numbers: employees.iter().map(|employee| employee.values[Field::Number].as_str()).collect(),
         employees,
         numbers,
         emails: emails(connection)?,
+        uses: uses(connection, schema, &extensions)?,
+        warnings,
+        ..PbxSnapshot::default()
+    };
+    with_settings(snapshot, connection, schema)
+}
+
+/// Adds what is about nobody in particular.
+fn with_settings(snapshot: PbxSnapshot, connection: &Connection, schema: &Schema) -> rusqlite::Result<PbxSnapshot> {
+    let length = setting(connection, "PBXInternalExtensionLength")?.and_then(|length| length.trim().parse().ok());
+    Ok(PbxSnapshot {
         extension_length: length.filter(|&length| length > 0).unwrap_or(DEFAULT_EXTENSION_LENGTH),
         language: setting(connection, "PBXLanguage")?.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
         outgoing: outgoing(connection, schema)?,
-        uses: uses(connection, schema, &extensions)?,
         ids_given: ids_given(connection)?,
-        warnings,
+        ..snapshot
     })
+}
+
+/// Reads what concerns some people and values: the employees themselves, whoever holds one of the values, and who points
+/// at their numbers.
+pub(super) fn read_about(
+    rows: Indexed<'_>,
+    about: &About,
+    media: &Path,
+    vault: &Vault,
+) -> rusqlite::Result<PbxSnapshot> {
+    let users = users_about(rows, about)?;
+    let mut warnings = Vec::new();
+    let people = people(rows, &users, vault)?;
+    let employees: Vec<Employee> = people.values().map(|person| employee(person, media, &mut warnings)).collect();
+    let mut concerned = about.numbers.clone();
+    for employee in &employees {
+        concerned.extend([Field::Number, Field::Mobile].map(|field| employee.values[field].clone()));
+    }
+    concerned.remove("");
+    let mut extensions = extensions_with(rows, &concerned)?;
+    extensions.extend(extensions_ending_like(rows, &about.phones)?);
+    extensions.sort_by_key(|row| row.id);
+    extensions.dedup_by_key(|row| row.id);
+    let mut numbers = holders(&extensions, &mut warnings);
+    add_owners(rows, &concerned, &mut numbers)?;
+    let mut emails: BTreeMap<String, Vec<EmailHolder>> = BTreeMap::new();
+    for user in users_with(rows, "email", &about.emails)? {
+        let holder = EmailHolder { user_id: user.id, name: user.name };
+        emails.entry(comparable_email(&user.email)).or_default().push(holder);
+    }
+    let uses = uses_of(rows, &concerned)?;
+    let smallest_numbers = rows.index.smallest_numbers().clone();
+    let snapshot =
+        PbxSnapshot { employees, numbers, emails, uses, smallest_numbers, warnings, ..PbxSnapshot::default() };
+    with_settings(snapshot, rows.connection, rows.schema)
+}
+
+/// The employees named, and whoever holds one of the values.
+fn users_about(rows: Indexed<'_>, about: &About) -> rusqlite::Result<BTreeSet<i64>> {
+    let mut users = about.users.clone();
+    let mut numbers = about.numbers.clone();
+    numbers.extend(numbers_of_accounts(rows, &about.sip_uniqids)?);
+    users.extend(extensions_with(rows, &numbers)?.iter().filter_map(|row| row.user_id));
+    users.extend(extensions_ending_like(rows, &about.phones)?.iter().filter_map(|row| row.user_id));
+    for (column, values) in [("email", &about.emails), ("username", &about.names)] {
+        users.extend(users_with(rows, column, values)?.into_iter().map(|user| user.id));
+    }
+    Ok(users)
+}
+
+/// The employee as a plan sees them.
+fn employee(person: &Person, media: &Path, warnings: &mut Vec<String>) -> Employee {
+    if let Err(reason) = avatar::hash(&person.avatar, media) {
+        let (id, name) = (person.user_id, &person.name);
+        warnings.push(format!("the photo of employee {id} ({name}) counts as absent: m_Users.avatar {reason}"));
+    }
+    Employee {
+        user_id: person.user_id,
+        sip_uniqid: person.sip_uniqid.clone(),
+        sip_disabled: person.sip_disabled,
+        values: person.values(media),
+        rows: EmployeeRows {
+            number: person.sip_extension,
+            mobile: person.external_extension.unwrap_or_default(),
+            phone: person.phones.first().map(|(row, _)| *row).unwrap_or_default(),
+            sip: person.sip.unwrap_or_default(),
+        },
+    }
+}
+
+/// Rows of other tables that hold one of the numbers as their own and are left over.
+fn add_owners(
+    rows: Indexed<'_>,
+    concerned: &BTreeSet<String>,
+    numbers: &mut BTreeMap<String, Holder>,
+) -> rusqlite::Result<()> {
+    for (number, found) in references(rows, concerned)? {
+        let Some(owner) = found.iter().find(|reference| reference.is_owner()) else { continue };
+        numbers.entry(number).or_insert_with(|| leftover(owner.table, owner.row));
+    }
+    Ok(())
+}
+
+fn leftover(table: Table, row: i64) -> Holder {
+    Holder { kind: Holder::LEFTOVER.to_owned(), user_id: None, label: format!("record {row} of {}", table.name()) }
 }
 
 /// SQLite keeps the largest id ever given of each table with AUTOINCREMENT, as all of MikoPBX's are.
@@ -75,11 +174,7 @@ fn add_leftovers(
     numbers: &mut BTreeMap<String, Holder>,
 ) -> rusqlite::Result<()> {
     for (number, table, row) in owned(connection, schema)? {
-        numbers.entry(number).or_insert_with(|| Holder {
-            kind: Holder::LEFTOVER.to_owned(),
-            user_id: None,
-            label: format!("record {row} of {}", table.name()),
-        });
+        numbers.entry(number).or_insert_with(|| leftover(table, row));
     }
     Ok(())
 }

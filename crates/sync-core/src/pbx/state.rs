@@ -226,6 +226,39 @@ pub(super) fn extensions_with(rows: Indexed<'_>, numbers: &BTreeSet<String>) -> 
     Ok(found)
 }
 
+/// The rows of `m_Extensions` whose numbers may be other spellings of these, in the order of their ids.
+pub(super) fn extensions_ending_like(
+    rows: Indexed<'_>,
+    numbers: &BTreeSet<String>,
+) -> rusqlite::Result<Vec<Extension>> {
+    let ids = rows.index.rows_ending_like(numbers.iter().map(String::as_str));
+    select_extensions(rows.connection, AMONG_IDS, [serde_json::json!(ids).to_string()])
+}
+
+/// A row of `m_Users`.
+pub(super) struct User {
+    pub(super) id: i64,
+    pub(super) email: String,
+    pub(super) name: String,
+}
+
+/// The rows of `m_Users` that may have one of the values in an indexed column, in the order of their ids.
+pub(super) fn users_with(rows: Indexed<'_>, column: &str, values: &BTreeSet<String>) -> rusqlite::Result<Vec<User>> {
+    let list = rows.index.rows(Table::Users, column, values.iter().map(String::as_str));
+    let sql = format!("SELECT id, email, username FROM m_Users {AMONG_IDS} ORDER BY id");
+    let mut statement = rows.connection.prepare_cached(&sql)?;
+    statement
+        .query_map([list], |row| Ok(User { id: row.get(0)?, email: text(row, 1)?, name: text(row, 2)? }))?
+        .collect()
+}
+
+/// The internal numbers of the accounts with these identifiers.
+pub(super) fn numbers_of_accounts(rows: Indexed<'_>, sip_uniqids: &BTreeSet<String>) -> rusqlite::Result<Vec<String>> {
+    let list = rows.index.rows(Table::Sip, "uniqid", sip_uniqids.iter().map(String::as_str));
+    let sql = format!("SELECT extension FROM m_Sip {AMONG_IDS} ORDER BY id");
+    rows.connection.prepare_cached(&sql)?.query_map([list], |row| text(row, 0))?.collect()
+}
+
 /// Rows whose ids are in a JSON list.
 const AMONG_IDS: &str = "WHERE id IN (SELECT value FROM json_each(?1))";
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::avatar;
 use super::events;
-use super::index::{Place, is_indexed, place};
+use super::index::Placed;
 use super::schema::{Schema, Table};
 use super::{ModelEvent, ReplacedValue};
 
@@ -19,7 +19,7 @@ pub(super) struct Writer<'a> {
     touched: Vec<Touched>,
     known: BTreeMap<(Table, i64), usize>,
     replaced: BTreeMap<usize, Vec<ReplacedValue>>,
-    placed: Vec<Place>,
+    placed: Placed,
 }
 
 struct Touched {
@@ -53,7 +53,7 @@ impl<'a> Writer<'a> {
             touched: Vec::new(),
             known: BTreeMap::new(),
             replaced: BTreeMap::new(),
-            placed: Vec::new(),
+            placed: Placed::default(),
         }
     }
 
@@ -85,6 +85,10 @@ impl<'a> Writer<'a> {
         let row = self.connection.prepare_cached(&sql)?.insert(params_from_iter(given))?;
         self.touch(table, row, Action::Insert, []);
         values.iter().for_each(|(column, value)| self.place(table, row, column, value));
+        let text = |name: &str| values.iter().find(|(column, _)| *column == name).and_then(|(_, value)| as_text(value));
+        if table == Table::Extensions && text("type").as_deref() == Some("SIP") {
+            self.placed.add_number(text("number").unwrap_or_default());
+        }
         Ok(row)
     }
 
@@ -131,7 +135,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What was written, per task.
-    pub(super) fn finish(self) -> (BTreeMap<usize, Written>, Vec<Place>) {
+    pub(super) fn finish(self) -> (BTreeMap<usize, Written>, Placed) {
         let mut written: BTreeMap<usize, Written> = BTreeMap::new();
         for touched in &self.touched {
             let event = match touched.action {
@@ -153,9 +157,7 @@ impl<'a> Writer<'a> {
 
     /// Notes where a value stands now, for the index.
     fn place(&mut self, table: Table, row: i64, column: &str, value: &Value) {
-        if is_indexed(table, column) {
-            self.placed.extend(place(table, column, &as_text(value).unwrap_or_default(), row));
-        }
+        self.placed.add(table, column, &as_text(value).unwrap_or_default(), row);
     }
 
     fn stored(&self, table: Table, row: i64, columns: &[&str]) -> rusqlite::Result<Vec<Value>> {

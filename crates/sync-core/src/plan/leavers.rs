@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Inputs, Link, LinkState, PersonPlan};
-use crate::directory::Coverage;
 use crate::person::{AccountState, Employee, Field};
 
 /// Milliseconds of a day.
@@ -98,9 +97,9 @@ pub(super) fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<
         .collect();
     let replaced: BTreeSet<i64> =
         plans.iter().filter_map(|plan| plan.instead_of.as_ref()).map(|link| link.id).collect();
-    // An answer of nobody at all is never taken for everybody having left.
-    if inputs.directory.coverage == Coverage::Full && !inputs.directory.entries.is_empty() {
+    if inputs.directory.tells_of_absence() {
         let links = absent.iter().map(|&at| &inputs.links[at]).filter(|link| !replaced.contains(&link.id));
+        let links = links.filter(|link| inputs.directory.was_asked(&link.key));
         departures.extend(links.map(|link| gone(link, inputs)));
     }
     departures

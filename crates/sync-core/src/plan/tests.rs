@@ -57,6 +57,8 @@ impl World {
                 coverage: Coverage::Full,
                 elsewhere: BTreeMap::new(),
                 warnings: Vec::new(),
+                asked: None,
+                newest: None,
             },
             pbx: PbxSnapshot { extension_length: 3, ..PbxSnapshot::default() },
             links: Vec::new(),
@@ -119,6 +121,7 @@ impl World {
             self.pbx.emails.entry(values[Field::Email].to_lowercase()).or_default().push(holder);
         }
         let sip_uniqid = format!("SIP-{user_id}");
+        self.pbx.smallest_numbers.add(&values[Field::Number]);
         self.pbx.employees.push(Employee { user_id, sip_uniqid, values, ..Employee::default() });
     }
 
@@ -130,7 +133,8 @@ impl World {
             links: &self.links,
             linked_elsewhere: &BTreeSet::new(),
             active_elsewhere: &BTreeSet::new(),
-            numbers_used: &BTreeSet::new(),
+            linked: self.links.len(),
+            numbers_used: &|_| false,
             decisions: &Decisions::new(self.decisions.clone()),
             times: &self.times,
             now: NOW,

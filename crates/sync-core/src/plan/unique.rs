@@ -162,11 +162,11 @@ pub(super) fn assign_numbers(
     unknown: &BTreeSet<Field>,
     rules: &Rules<'_>,
 ) {
-    let mut taken: BTreeSet<String> = inputs.pbx.numbers.keys().cloned().collect();
-    taken.extend(plans.iter().map(|plan| plan.person.values[Field::Number].clone()));
-    taken.extend(plans.iter().map(|plan| plan.after[Field::Mobile].clone()));
-    let pool = numbering.pool(inputs.pbx.employees.iter().map(|employee| employee.values[Field::Number].as_str()));
-    let mut allocator = Allocator::new(numbering, pool, taken, inputs.numbers_used);
+    let mut wanted: BTreeSet<String> = plans.iter().map(|plan| plan.person.values[Field::Number].clone()).collect();
+    wanted.extend(plans.iter().map(|plan| plan.after[Field::Mobile].clone()));
+    let taken = |number: &str| inputs.pbx.is_taken(number) || wanted.contains(number);
+    let pool = numbering.pool(&inputs.pbx.smallest_numbers);
+    let mut allocator = Allocator::new(numbering, pool, &taken, inputs.numbers_used);
     for plan in plans.iter_mut().filter(|plan| plan.action == Action::Create && plan.after[Field::Number].is_empty()) {
         if unknown.contains(&Field::Number) {
             let reason = "the attribute of the internal number came back empty for everybody, so it is not known which number this person has";

@@ -1,5 +1,6 @@
 //! One synchronisation from start to finish.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +9,17 @@ use log::{debug, info, warn};
 
 use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind};
 use crate::host::Host;
-use crate::journal::{Journal, JournalError, SettleBatch};
+use crate::journal::{Compared, Journal, JournalError, SettleBatch, Watch};
 use crate::limits::{Hold, Limits};
 use crate::pbx::{Pbx, PbxError, secret};
-use crate::plan::Plan;
+use crate::person::DirectoryKey;
+use crate::plan::{Action, Plan};
 use crate::policy::Policy;
 use crate::previewed::Previewed;
 use crate::report::{PersonOutcome, count, hold_row, summary};
 use crate::vault::Vault;
 
+mod about;
 mod accounts;
 mod apply;
 mod bases;
@@ -27,6 +30,7 @@ mod progress;
 mod read;
 mod recover;
 mod reports;
+mod scope;
 mod tasks;
 mod write_back;
 
@@ -34,6 +38,7 @@ pub use recover::{deliver, recover};
 
 use progress::Progress;
 use read::{Reading, read_both_sides};
+use scope::{Beginning, Scope};
 use secrecy::ExposeSecret;
 
 /// Events handed to the PBX in one announcement, at most.
@@ -52,12 +57,28 @@ pub struct Job<'a> {
     pub all_or_nothing: bool,
     /// Nothing is done unless it is exactly what a preview has shown.
     pub exactly: Option<Previewed>,
+    /// Everybody is compared, also where only a few may have changed.
+    pub complete: bool,
 }
 
 impl<'a> Job<'a> {
     /// A run made by hand.
     pub fn by_hand(policy: &'a Policy) -> Job<'a> {
-        Job { policy, limits: Limits::default(), queued: None, all_or_nothing: false, exactly: None }
+        Job { policy, limits: Limits::default(), queued: None, all_or_nothing: false, exactly: None, complete: true }
+    }
+
+    /// Whether nobody stands behind the run.
+    fn is_unattended(&self) -> bool {
+        self.limits.tick && !self.all_or_nothing
+    }
+
+    /// Whether it is enough to look at people who may have changed since the last run.
+    fn keeps_up(&self) -> bool {
+        self.is_unattended()
+            && !self.complete
+            && !self.limits.first_run
+            && self.queued.is_none()
+            && self.exactly.is_none()
     }
 }
 
@@ -95,6 +116,14 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it looked at a few people and found nothing to do for them.
+    fn is_about_nothing(&self) -> bool {
+        let plan = &self.plan;
+        let left = plan.departures.iter().any(|departure| departure.state != departure.link.state);
+        let does = plan.people.iter().any(|person| person.does_something() || person.action == Action::Wait);
+        !plan.everybody && self.holds.is_empty() && plan.accounts.is_empty() && !left && !does
+    }
+
     /// How many people it concerned, and what the limits held, as JSON.
     fn counts_json(&self) -> String {
         let mut counts = serde_json::to_value(count(&self.plan, &self.outcomes)).unwrap_or_default();
@@ -132,7 +161,8 @@ fn told(holds: &[Hold]) -> String {
 
 /// Makes the plan and applies nothing.
 pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hold>), RunError> {
-    let reading = read_both_sides(job.policy, session, &mut |_, _| ControlFlow::Continue(()), &mut |_| {});
+    let everybody = Scope::Everybody;
+    let reading = read_both_sides(job.policy, &everybody, session, &mut |_, _| ControlFlow::Continue(()), &mut |_| {});
     clear_spool(session.spool);
     let mut plan = reading?.plan;
     // The secret itself is made when the employee is.
@@ -143,20 +173,30 @@ pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hol
 
 /// Synchronises a server: directory → snapshot → match → merge → number → plan → approve → intend → apply → announce →
 /// write back → settle.
-pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Report, RunError> {
+/// `None` when nothing has changed since the last run, on either side; then the run leaves no trace.
+pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Option<Report>, RunError> {
     recover(session.journal, session.pbx, session.host)?;
-    let kind = if job.limits.tick && !job.all_or_nothing { "tick" } else { "manual" };
+    let beginning = scope::begin(&job, session)?;
+    if beginning.scope == Scope::Nobody {
+        return Ok(None);
+    }
+    let kind = if job.is_unattended() { "tick" } else { "manual" };
     let now = session.host.now();
     let run_id = match job.queued {
         Some(run_id) if session.journal.begin_queued(run_id, now)? => run_id,
         Some(_) => return Err(RunError::Cancelled),
         None => session.journal.begin_run(job.policy.server_id, kind, now)?,
     };
-    let mut run = Run { job, run_id, session, progress: Progress::new(run_id) };
+    let mut run = Run { job, run_id, session, progress: Progress::new(run_id), beginning };
     let carried_out = run.carry_out();
     let delivered = deliver(run.session.journal, run.session.host);
     let ended = carried_out.and_then(|report| delivered.map(|()| report).map_err(RunError::from));
-    run.close(ended)
+    let report = run.close(ended)?;
+    if report.is_about_nothing() {
+        session.journal.forget_run(report.run_id)?;
+        return Ok(None);
+    }
+    Ok(Some(report))
 }
 
 struct Run<'a, 'b> {
@@ -164,11 +204,13 @@ struct Run<'a, 'b> {
     run_id: i64,
     session: &'a mut Session<'b>,
     progress: Progress,
+    beginning: Beginning,
 }
 
 impl Run<'_, '_> {
     fn carry_out(&mut self) -> Result<Report, RunError> {
-        let Reading { mut plan, region, decisions, began } = self.read_and_plan()?;
+        let Reading { mut plan, region, decisions, began, asked, newest } = self.read_and_plan()?;
+        self.note_newest(newest, &asked);
         self.give_secrets(&mut plan);
         let (approved, holds) = plan.approve(&self.job.limits);
         let plan = approved.into_plan();
@@ -188,7 +230,13 @@ impl Run<'_, '_> {
         let accounts = self.apply_accounts(&plan)?;
         deliver(self.session.journal, self.session.host)?;
         let written = self.write_back(&plan, &mut outcomes);
-        self.settle(&plan, &outcomes, &accounts, &decisions, written.is_ok().then_some(began))?;
+        let compared = match (&asked, &plan.coverage) {
+            (Some(keys), Coverage::Full) => Compared::Only(keys),
+            (None, Coverage::Full) if !plan.people.is_empty() => Compared::Everybody,
+            _ => Compared::Part,
+        };
+        let compared = if written.is_ok() { compared } else { Compared::Part };
+        self.settle(&plan, &outcomes, &accounts, &decisions, compared, began)?;
         written?;
         let summary = summary(&plan, &outcomes, &holds);
         Ok(Report { run_id: self.run_id, plan, outcomes, holds, summary })
@@ -206,6 +254,7 @@ impl Run<'_, '_> {
         progress.borrow_mut().enter("reading", 0, host);
         let reading = read_both_sides(
             self.job.policy,
+            &self.beginning.scope,
             self.session,
             &mut |read, journal| {
                 progress.borrow_mut().step(read, host);
@@ -229,15 +278,26 @@ impl Run<'_, '_> {
         if self.session.journal.cancel_requested(self.run_id)? { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
-    /// Stores the links that follow from what happened and what is left for a human. `compared` is when the run began to
-    /// read, if it came to its end.
+    /// Where the next run begins, as far as only the reading could tell.
+    fn note_newest(&mut self, newest: Option<String>, asked: &Option<BTreeSet<DirectoryKey>>) {
+        let next = &mut self.beginning.next;
+        if asked.is_none() {
+            next.complete = self.session.host.now();
+            if next.mark.is_empty() {
+                next.mark = newest.unwrap_or_default();
+            }
+        }
+    }
+
+    /// Stores the links that follow from what happened and what is left for a human. The run began to read at `began`.
     fn settle(
         &mut self,
         plan: &Plan,
         outcomes: &[PersonOutcome],
         accounts: &accounts::Settled,
         decisions: &crate::decision::Decisions,
-        compared: Option<i64>,
+        compared: Compared<'_>,
+        began: i64,
     ) -> Result<(), RunError> {
         let (server_id, now) = (self.job.policy.server_id, self.session.host.now());
         let terms = bases::Terms { policy: self.job.policy, phones: plan.phones, now };
@@ -250,13 +310,14 @@ impl Run<'_, '_> {
             self.session.journal.settle(&SettleBatch { unlinked, links, fingerprint, ..SettleBatch::default() })?;
         }
         let seen = decided::conflicts_to_show(plan, outcomes, accounts, decisions);
-        let whole = plan.coverage == Coverage::Full && !plan.people.is_empty();
-        let complete = compared.filter(|_| whole);
-        self.session.journal.replace_conflicts(server_id, &seen, now, complete.is_some())?;
+        self.session.journal.replace_conflicts(server_id, &seen, now, compared)?;
         self.session.journal.delete_decisions(&decided::done(plan, outcomes, decisions))?;
-        if let Some(began) = complete {
+        if !matches!(compared, Compared::Part) {
             let ids_given = self.session.pbx.ids_given()?;
             self.session.journal.note_compared(server_id, began, ids_given)?;
+            let pbx = self.session.pbx.mark_of_ours(&self.beginning.next.pbx, self.session.host)?;
+            let next = Watch { pbx, ..self.beginning.next.clone() };
+            self.session.journal.note_watch(server_id, &next)?;
         }
         Ok(())
     }

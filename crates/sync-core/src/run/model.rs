@@ -157,7 +157,7 @@ impl World {
             }
         });
         let (entries, elsewhere, warnings) = (entries.collect(), BTreeMap::new(), Vec::new());
-        DirectorySnapshot { entries, coverage: Coverage::Full, elsewhere, warnings }
+        DirectorySnapshot { entries, coverage: Coverage::Full, elsewhere, warnings, asked: None, newest: None }
     }
 
     fn snapshot(&self) -> PbxSnapshot {
@@ -174,6 +174,7 @@ impl World {
                 let holder = EmailHolder { user_id, name: String::new() };
                 snapshot.emails.entry(values[Field::Email].clone()).or_default().push(holder);
             }
+            snapshot.smallest_numbers.add(&employee.values[Field::Number]);
             snapshot.employees.push(employee.clone());
         }
         snapshot
@@ -202,7 +203,7 @@ impl World {
     }
 
     fn plan(&self) -> Plan {
-        let (none, used) = (BTreeSet::new(), BTreeSet::new());
+        let none = BTreeSet::new();
         let mut plan = make(Inputs {
             policy: &self.policy,
             directory: &self.directory(),
@@ -210,7 +211,8 @@ impl World {
             links: &self.links,
             linked_elsewhere: &none,
             active_elsewhere: &none,
-            numbers_used: &used,
+            linked: self.links.len(),
+            numbers_used: &|_| false,
             decisions: &Decisions::default(),
             times: &self.times(),
             now: self.now,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use log::debug;
+use log::{debug, warn};
 
-use super::{RunError, Session, cancelled, reports};
+use super::scope::Scope;
+use super::{RunError, Session, about, cancelled, reports};
 use crate::decision::Decisions;
 use crate::directory::{Coverage, DirectorySnapshot, ReadRequest};
 use crate::journal::Journal;
@@ -24,37 +25,115 @@ pub(super) struct Reading {
     pub(super) decisions: Decisions,
     /// When the reading began, Unix time in milliseconds.
     pub(super) began: i64,
+    /// Who was asked for, where not everybody was.
+    pub(super) asked: Option<BTreeSet<DirectoryKey>>,
+    /// See [`DirectorySnapshot::newest`].
+    pub(super) newest: Option<String>,
 }
 
-/// Reads the directory, then the PBX, and makes the plan. `progress` gets the number of entries read so far, `planning`
-/// how many there are.
+/// People who have not changed and are read along, per field that somebody has lost.
+const WITNESSES: usize = 5;
+
+/// Reads both sides, as far as `scope` says, and makes the plan. `progress` gets the number of entries read so far,
+/// `planning` how many there are.
 pub(super) fn read_both_sides(
     policy: &Policy,
+    scope: &Scope,
     session: &mut Session<'_>,
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
     planning: &mut dyn FnMut(u64),
 ) -> Result<Reading, RunError> {
     let began = session.host.now();
-    let mut links = session.journal.links(policy.server_id)?;
-    let mut directory = read_directory(&links, session, progress)?;
-    directory.elsewhere = find_elsewhere(&links, &directory, session)?;
+    let some = match scope {
+        Scope::Only(keys) => read_some(policy, keys, session, progress)?,
+        Scope::Everybody | Scope::Nobody => None,
+    };
+    let (mut links, directory) = match some {
+        Some(read) => read,
+        None => {
+            let links = session.journal.links(policy.server_id)?;
+            let directory = read_directory(&links, None, session, progress)?;
+            (links, directory)
+        }
+    };
+    let elsewhere = find_elsewhere(&links, &directory, session)?;
+    let directory = DirectorySnapshot { elsewhere, ..directory };
     planning(directory.entries.len() as u64);
-    let pbx = session.pbx.read()?;
+    let records = session.journal.decisions(Some(policy.server_id))?;
+    let decisions = Decisions::new(records.into_iter().map(|record| record.decision).collect());
+    let pbx = match &directory.asked {
+        None => session.pbx.read()?,
+        Some(_) => {
+            let pbx = session.pbx.read_about(&about::about(&directory, &links, &decisions))?;
+            add_links_about(policy, &directory, &pbx, &mut links, session.journal)?;
+            pbx
+        }
+    };
     debug!("PBX: {} employees, {} numbers in use", pbx.employees.len(), pbx.numbers.len());
     let region = policy.region_on(&pbx.language);
     if session.journal.region(policy.server_id)? != region {
         // Mobiles are compared anew: what they meant depends on the region.
         links.iter_mut().for_each(|link| link.forget_base(Field::Mobile));
     }
-    let records = session.journal.decisions(Some(policy.server_id))?;
-    let decisions = Decisions::new(records.into_iter().map(|record| record.decision).collect());
     let plan = plan(policy, session, &directory, &pbx, &links, &decisions)?;
-    Ok(Reading { plan, region: region.to_owned(), decisions, began })
+    let DirectorySnapshot { asked, newest, .. } = directory;
+    Ok(Reading { plan, region: region.to_owned(), decisions, began, asked, newest })
+}
+
+/// Reads some people and their links. `None` when the answer could as well mean that something can no longer be read:
+/// then everybody has to be.
+fn read_some(
+    policy: &Policy,
+    keys: &BTreeSet<DirectoryKey>,
+    session: &mut Session<'_>,
+    progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
+) -> Result<Option<(Vec<Link>, DirectorySnapshot)>, RunError> {
+    let links = session.journal.links_of_keys(policy.server_id, keys)?;
+    let directory = read_directory(&links, Some(keys), session, progress)?;
+    if directory.coverage != Coverage::Full {
+        return Ok(None);
+    }
+    let lost = about::lost_fields(&links, &directory, policy);
+    let gone = about::gone(&links, &directory);
+    if lost.is_empty() && !gone {
+        return Ok(Some((links, directory)));
+    }
+    // Somebody has left, or has lost a value, or the login has lost a right: others, who have not changed, tell which.
+    let mut all = keys.clone();
+    let mut witnesses = BTreeSet::new();
+    let named = Field::Name;
+    for field in lost.into_iter().chain([named]) {
+        witnesses.extend(session.journal.witnesses(policy.server_id, field, keys, WITNESSES)?);
+    }
+    all.extend(witnesses.iter().cloned());
+    let links = session.journal.links_of_keys(policy.server_id, &all)?;
+    let directory = read_directory(&links, Some(&all), session, progress)?;
+    let seen = directory.entries.iter().any(|entry| witnesses.contains(&entry.key));
+    let sound = directory.coverage == Coverage::Full && (seen || witnesses.is_empty());
+    Ok(sound.then_some((links, directory)))
+}
+
+/// Links of employees who hold a value of one of the people, or by whom somebody who comes back may be recognised.
+fn add_links_about(
+    policy: &Policy,
+    directory: &DirectorySnapshot,
+    pbx: &PbxSnapshot,
+    links: &mut Vec<Link>,
+    journal: &Journal,
+) -> Result<(), RunError> {
+    let users = pbx.employees.iter().map(|employee| employee.user_id).collect();
+    let numbers = directory.entries.iter().map(|entry| entry.employee_number.as_str());
+    let numbers = numbers.filter(|number| !number.is_empty()).collect();
+    links.extend(journal.links_about(policy.server_id, &users, &numbers)?);
+    links.sort_by(|one, other| one.key.cmp(&other.key));
+    links.dedup_by(|one, other| one.key == other.key);
+    Ok(())
 }
 
 /// Reads the directory, with the photos of entries that have changed.
 fn read_directory(
     links: &[Link],
+    only: Option<&BTreeSet<DirectoryKey>>,
     session: &mut Session<'_>,
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
 ) -> Result<DirectorySnapshot, RunError> {
@@ -63,7 +142,7 @@ fn read_directory(
     let had_photo = with_photo.map(|link| link.key.clone()).collect();
     let (spool, now) = (session.spool, session.host.now());
     let vault = &*session.vault;
-    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, spool, vault, now };
+    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, only, spool, vault, now };
     let journal = &*session.journal;
     let directory = session.directory.read(&request, &mut |read| progress(read, journal)).map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
@@ -77,7 +156,7 @@ fn find_elsewhere(
     directory: &DirectorySnapshot,
     session: &mut Session<'_>,
 ) -> Result<BTreeMap<DirectoryKey, crate::directory::Elsewhere>, RunError> {
-    if directory.coverage != Coverage::Full || directory.entries.is_empty() {
+    if !directory.tells_of_absence() {
         return Ok(BTreeMap::new());
     }
     let found: BTreeSet<&DirectoryKey> = directory.entries.iter().map(|entry| &entry.key).collect();
@@ -101,7 +180,22 @@ fn plan(
     let elsewhere = session.journal.linked_elsewhere(policy.server_id)?;
     let linked_elsewhere: BTreeSet<i64> = elsewhere.keys().copied().collect();
     let active_elsewhere = elsewhere.iter().filter(|(_, active)| **active).map(|(user, _)| *user).collect();
-    let numbers_used = session.journal.numbers_used()?;
+    let numbers_used = match directory.asked {
+        None => session.journal.numbers_used()?,
+        Some(_) => BTreeSet::new(),
+    };
+    let journal = &*session.journal;
+    let number_was_used = |number: &str| match directory.asked {
+        None => numbers_used.contains(number),
+        Some(_) => journal.was_used(number).unwrap_or_else(|error| {
+            warn!("whether {number} was used before is not known: {error}");
+            true
+        }),
+    };
+    let linked = match directory.asked {
+        None => links.len(),
+        Some(_) => journal.link_count(policy.server_id)?,
+    };
     let went_back = pbx.ids_given < session.journal.ids_given(policy.server_id)?;
     let compared = session.journal.compared(policy.server_id)?;
     let mut times = Times { compared, went_back, ..Times::default() };
@@ -115,7 +209,8 @@ fn plan(
             links,
             linked_elsewhere: &linked_elsewhere,
             active_elsewhere: &active_elsewhere,
-            numbers_used: &numbers_used,
+            linked,
+            numbers_used: &number_was_used,
             decisions,
             times,
             now,

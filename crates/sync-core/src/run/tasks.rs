@@ -199,6 +199,7 @@ mod tests {
             departures: Vec::new(),
             accounts: Vec::new(),
             coverage: Coverage::Full,
+            everybody: true,
             warnings: Vec::new(),
             linked: 0,
             phones: PhoneRules::default(),

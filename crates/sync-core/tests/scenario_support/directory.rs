@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sync_core::directory::{
-    Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, RawValue, ReadRequest,
-    WriteOutcome,
+    Changed, Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, RawValue,
+    ReadRequest, WriteOutcome,
 };
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
 
@@ -22,6 +22,11 @@ pub(crate) struct DirectoryDouble {
     entries: BTreeMap<String, DirectoryEntry>,
     photos: BTreeMap<String, Vec<u8>>,
     changes: u64,
+    /// Who was changed, change by change.
+    log: Vec<String>,
+    /// How often entries were read, and how many.
+    pub(crate) reads: usize,
+    pub(crate) entries_read: usize,
     /// What reads cover; everything unless set.
     pub(crate) coverage: Option<Coverage>,
     /// Entries outside the server's base or filter.
@@ -30,6 +35,10 @@ pub(crate) struct DirectoryDouble {
     pub(crate) times: BTreeMap<(DirectoryKey, Field), DirectoryTime>,
     /// For how many people times were asked.
     pub(crate) asked_for_times: usize,
+    /// Attributes that may not be read any more.
+    pub(crate) unreadable: BTreeSet<Field>,
+    /// Nobody is shown any more.
+    pub(crate) hides_everybody: bool,
     /// Attributes that may not be written.
     pub(crate) read_only: BTreeSet<Field>,
     /// The process "dies" when so many values stand in the directory, before it hears of the last one.
@@ -71,7 +80,15 @@ impl DirectoryDouble {
 
     /// Deletes all entries but some.
     pub(crate) fn keep_only(&mut self, keep: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = self.entries.keys().filter(|key| !keep(key)).cloned().collect();
         self.entries.retain(|key, _| keep(key));
+        self.changes += gone.len() as u64;
+        self.log.extend(gone);
+    }
+
+    /// Whether there is such an entry.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
     }
 
     /// The value of one attribute; several are joined.
@@ -91,6 +108,7 @@ impl DirectoryDouble {
 
     fn touch(&mut self, key: &str) {
         self.changes += 1;
+        self.log.push(key.to_owned());
         self.entry(key).change_mark = format!("change {}", self.changes);
     }
 
@@ -140,6 +158,16 @@ impl DirectoryDouble {
 }
 
 impl Directory for DirectoryDouble {
+    fn mark(&mut self) -> Result<Option<String>, DirectoryError> {
+        Ok(Some(self.changes.to_string()))
+    }
+
+    fn changed(&mut self, since: &str, _: i64) -> Result<Changed, DirectoryError> {
+        let Ok(since) = since.parse::<usize>() else { return Ok(Changed::Unknown("no number".to_owned())) };
+        let changed = self.log.iter().skip(since).map(|key| DirectoryKey(key.clone()));
+        Ok(Changed::People(changed.collect()))
+    }
+
     fn read(
         &mut self,
         request: &ReadRequest<'_>,
@@ -150,10 +178,19 @@ impl Directory for DirectoryDouble {
             let photo = if known { Photo::NotAsked } else { self.photo(&entry.key.0, request.spool) };
             DirectoryEntry { photo, ..entry.clone() }
         };
-        let entries: Vec<DirectoryEntry> = self.entries.values().map(answer).collect();
+        let asked = |entry: &&DirectoryEntry| request.only.is_none_or(|only| only.contains(&entry.key));
+        let shown = |entry: &DirectoryEntry| {
+            let attributes = entry.attributes.iter().filter(|(field, _)| !self.unreadable.contains(field));
+            DirectoryEntry { attributes: attributes.map(|(f, v)| (*f, v.clone())).collect(), ..answer(entry) }
+        };
+        let all = self.entries.values().filter(|_| !self.hides_everybody);
+        let entries: Vec<DirectoryEntry> = all.filter(asked).map(shown).collect();
+        self.reads += 1;
+        self.entries_read += entries.len();
         assert!(progress(entries.len() as u64).is_continue(), "nobody cancels a read here");
         let coverage = self.coverage.clone().unwrap_or(Coverage::Full);
-        Ok(DirectorySnapshot { entries, coverage, elsewhere: BTreeMap::new(), warnings: Vec::new() })
+        let (elsewhere, asked) = (BTreeMap::new(), request.only.cloned());
+        Ok(DirectorySnapshot { entries, coverage, elsewhere, warnings: Vec::new(), asked, newest: None })
     }
 
     fn find(&mut self, keys: &[DirectoryKey], _: i64) -> Result<BTreeMap<DirectoryKey, Elsewhere>, DirectoryError> {

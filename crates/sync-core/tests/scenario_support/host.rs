@@ -66,5 +66,8 @@ impl Host for HostDouble {
         self.clock.get()
     }
 
-    fn pause(&self, _ms: u32) {}
+    /// Nothing here waits for anybody, but the time of a file has to move on.
+    fn pause(&self, ms: u32) {
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(ms).min(25)));
+    }
 }

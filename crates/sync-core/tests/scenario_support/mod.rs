@@ -93,6 +93,16 @@ impl Scene {
 
     /// Synchronises by hand.
     pub(crate) fn try_sync(&mut self) -> Result<Report, RunError> {
+        self.run(self.limits.clone(), true).map(|report| report.expect("a run that somebody started"))
+    }
+
+    /// Synchronises as a tick does that looks at people who may have changed; must succeed.
+    pub(crate) fn tick(&mut self) -> Option<Report> {
+        let limits = Limits { tick: true, ..self.limits.clone() };
+        self.run(limits, false).expect("the run succeeds")
+    }
+
+    fn run(&mut self, limits: Limits, complete: bool) -> Result<Option<Report>, RunError> {
         let paths = self.journal.paths();
         let spool = paths.spool().join("of-this-run");
         let vault = vault();
@@ -116,8 +126,7 @@ impl Scene {
             vault,
             random: &mut random,
         };
-        let job = Job { limits: self.limits.clone(), ..Job::by_hand(&self.policy) };
-        synchronise(job, &mut session)
+        synchronise(Job { limits, complete, ..Job::by_hand(&self.policy) }, &mut session)
     }
 
     /// Synchronises by hand; must succeed.
@@ -149,6 +158,14 @@ impl Scene {
     /// Changes an employee as the PBX's administrator.
     pub(crate) fn edit_on_pbx(&self, user_id: i64, values: &[(Field, &str)]) {
         self.pbx.apply(&[Task::Update(update(&self.pbx, user_id, values))]);
+    }
+
+    /// As [`Scene::edit_on_pbx`], where the PBX may refuse the value.
+    pub(crate) fn try_edit_on_pbx(&self, user_id: i64, values: &[(Field, &str)]) {
+        let snapshot = self.pbx.open().read().expect("reads");
+        if snapshot.employees.iter().any(|employee| employee.user_id == user_id) {
+            self.pbx.apply(&[Task::Update(update(&self.pbx, user_id, values))]);
+        }
     }
 
     /// The media directory cannot be reached while `body` runs.

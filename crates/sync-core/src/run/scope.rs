@@ -1,0 +1,130 @@
+//! What a run has to look at: everybody, only people who may have changed since the last one, or nobody at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use log::debug;
+
+use super::{Job, RunError, Session, cancelled};
+use crate::directory::Changed;
+use crate::journal::Watch;
+use crate::link::{Link, LinkState};
+use crate::pbx::PbxSnapshot;
+use crate::person::{DirectoryKey, Employee};
+use crate::policy::Policy;
+
+/// People looked at one by one; where more may have changed, everybody is read.
+const MOST: usize = 1000;
+
+/// Whom a run looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Everybody,
+    Only(BTreeSet<DirectoryKey>),
+    Nobody,
+}
+
+/// How a run begins.
+#[derive(Clone, Debug)]
+pub(super) struct Beginning {
+    pub(super) scope: Scope,
+    /// Where the next run begins once this one has settled everything.
+    pub(super) next: Watch,
+}
+
+/// Asks both sides what has changed, the cheapest questions first. A run that somebody started looks at everybody.
+pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginning, RunError> {
+    let server_id = job.policy.server_id;
+    let next = Watch {
+        touched: session.journal.touched(server_id)?,
+        pbx: session.pbx.mark()?,
+        decided: session.journal.newest_decision(server_id)?,
+        mark: session.directory.mark().map_err(cancelled)?.unwrap_or_default(),
+        complete: session.host.now(),
+    };
+    let everybody = |why: &str, next: Watch| {
+        debug!("server {server_id}: everybody is read: {why}");
+        Ok(Beginning { scope: Scope::Everybody, next })
+    };
+    if !job.keeps_up() {
+        return everybody("somebody asked for it, or it is time for it", next);
+    }
+    let before = session.journal.watch(server_id)?.filter(|before| !before.mark.is_empty());
+    let Some(before) = before else { return everybody("it is not known where the last run ended", next) };
+    let mut next = Watch { complete: before.complete, ..next };
+    let mut keys = match changed_in_directory(server_id, &before, &mut next, session)? {
+        Ok(keys) => keys,
+        Err(why) => return everybody(&why, Watch { complete: session.host.now(), ..next }),
+    };
+    if next.pbx != before.pbx {
+        match changed_on_pbx(job.policy, session)? {
+            Some(edited) => keys.extend(edited),
+            None => {
+                let why = "the region of telephone numbers has changed";
+                return everybody(why, Watch { complete: session.host.now(), ..next });
+            }
+        }
+    }
+    if keys.is_empty() && next.decided == before.decided {
+        if next != before {
+            session.journal.note_watch(server_id, &next)?;
+        }
+        return Ok(Beginning { scope: Scope::Nobody, next });
+    }
+    keys.extend(session.journal.waiting_people(server_id)?);
+    let whole = Watch { complete: session.host.now(), ..next.clone() };
+    if keys.len() > MOST {
+        return everybody(&format!("{} people may have changed", keys.len()), whole);
+    }
+    if session.journal.held(server_id)?.is_some() {
+        return everybody("changes are held", whole);
+    }
+    debug!("server {server_id}: {} people may have changed", keys.len());
+    Ok(Beginning { scope: Scope::Only(keys), next })
+}
+
+/// Who may have changed in the directory; a sentence when it cannot tell.
+fn changed_in_directory(
+    server_id: i64,
+    before: &Watch,
+    next: &mut Watch,
+    session: &mut Session<'_>,
+) -> Result<Result<BTreeSet<DirectoryKey>, String>, RunError> {
+    if !next.mark.is_empty() && next.mark == before.mark {
+        return Ok(Ok(BTreeSet::new()));
+    }
+    let (changed, present, newest) = match session.directory.changed(&before.mark, session.host.now()) {
+        Ok(Changed::Unknown(why)) => return Ok(Err(why)),
+        Ok(Changed::People(changed)) => return Ok(Ok(changed)),
+        Ok(Changed::Present { changed, present, newest }) => (changed, present, newest),
+        Err(error) => return Err(cancelled(error)),
+    };
+    if let Some(newest) = newest {
+        next.mark = newest;
+    }
+    let linked = session.journal.active_keys(server_id)?;
+    let gone = linked.into_iter().filter(|key| !present.contains(key));
+    Ok(Ok(gone.chain(changed).collect()))
+}
+
+/// Who is no longer on the PBX as the last run left them. `None` when telephone numbers are read differently now.
+fn changed_on_pbx(policy: &Policy, session: &mut Session<'_>) -> Result<Option<Vec<DirectoryKey>>, RunError> {
+    let pbx = session.pbx.read()?;
+    if session.journal.region(policy.server_id)? != policy.region_on(&pbx.language) {
+        return Ok(None);
+    }
+    let links = session.journal.links(policy.server_id)?;
+    Ok(Some(edited(&links, &pbx, policy)))
+}
+
+fn edited(links: &[Link], pbx: &PbxSnapshot, policy: &Policy) -> Vec<DirectoryKey> {
+    let employees: BTreeMap<i64, &Employee> =
+        pbx.employees.iter().map(|employee| (employee.user_id, employee)).collect();
+    let as_left = |link: &&Link| {
+        employees.get(&link.user_id).is_some_and(|employee| {
+            employee.sip_uniqid == link.sip_uniqid
+                && policy.attributes.keys().all(|field| employee.values[*field] == link.shown[*field])
+        })
+    };
+    let active = links.iter().filter(|link| link.state == LinkState::Active);
+    active.filter(|link| !as_left(link)).map(|link| link.key.clone()).collect()
+}
