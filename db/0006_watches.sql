@@ -19,3 +19,7 @@ CREATE TABLE watches (
 
 -- Somebody who comes back is recognised by this number.
 CREATE INDEX links_by_employee_number ON links (server_id, employee_number) WHERE employee_number <> '';
+
+-- Where very many announcements wait, those about the same record are made one, all at once; the rows made so are marked.
+DROP INDEX outbox_by_record;
+ALTER TABLE outbox ADD COLUMN merged INTEGER NOT NULL DEFAULT 0 CHECK (merged IN (0, 1));

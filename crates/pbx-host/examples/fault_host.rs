@@ -8,6 +8,7 @@
 //! | `FAULT_BEGIN_WRITE_BUSY=n` | the first n attempts to take the write mutex answer busy |
 //! | `FAULT_ANNOUNCE=1` | announcements are refused |
 //! | `FAULT_NOW=ms` | the time stands still |
+//! | `FAULT_CLOCK=path` | the time is what that file says, in milliseconds |
 
 use std::env;
 use std::io;
@@ -64,6 +65,7 @@ struct FaultHost {
     busy_left: AtomicU64,
     refuses_announcements: bool,
     frozen_now: Option<i64>,
+    clock: Option<PathBuf>,
 }
 
 impl FaultHost {
@@ -79,6 +81,7 @@ impl FaultHost {
             busy_left: AtomicU64::new(variable("FAULT_BEGIN_WRITE_BUSY")?.unwrap_or(0)),
             refuses_announcements: variable::<u64>("FAULT_ANNOUNCE")? == Some(1),
             frozen_now: variable("FAULT_NOW")?,
+            clock: env::var_os("FAULT_CLOCK").map(PathBuf::from),
         })
     }
 
@@ -133,6 +136,8 @@ impl HostServices for FaultHost {
 
     fn now(&self) -> i64 {
         self.count();
-        self.frozen_now.unwrap_or_else(|| self.services.now())
+        let told = self.clock.as_ref().map(|file| std::fs::read_to_string(file).expect("the clock's file"));
+        let told = told.map(|text| text.trim().parse().expect("the clock's file holds a number"));
+        told.or(self.frozen_now).unwrap_or_else(|| self.services.now())
     }
 }

@@ -281,7 +281,7 @@ fn pace(report: &Value) -> String {
 /// keeps other processes of this program out, and which the kernel releases when a process dies.
 pub struct WriteLock {
     path: PathBuf,
-    held: Mutex<Option<File>>,
+    held: Mutex<Option<(File, Instant)>>,
 }
 
 impl WriteLock {
@@ -306,12 +306,15 @@ impl WriteLock {
         Ok(true)
     }
 
-    /// Releases the lock; nothing happens when it is not held.
+    /// Releases the lock, and logs how long it was held; nothing happens when it is not held.
     pub fn release(&self) {
         // Closing the file releases the lock: it was never duplicated.
-        drop(unpoisoned(&self.held).take());
+        if let Some((_, since)) = unpoisoned(&self.held).take() {
+            log::debug!("the write mutex was held for {} us", since.elapsed().as_micros());
+        }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "how long the mutex is held is measured by the host")]
     fn attempt(&self) -> io::Result<bool> {
         let mut held = unpoisoned(&self.held);
         if held.is_some() {
@@ -320,7 +323,7 @@ impl WriteLock {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.path)?;
         match file.try_lock() {
             Ok(()) => {
-                *held = Some(file);
+                *held = Some((file, Instant::now()));
                 Ok(true)
             }
             Err(TryLockError::WouldBlock) => Ok(false),

@@ -67,9 +67,18 @@ pub(crate) struct ServerArgs {
     /// Synchronise by worker ticks
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     autosync: Option<bool>,
-    /// Seconds between two automatic synchronisations, 30 to 2592000; 300 when not given
+    /// Seconds between two automatic synchronisations, 30 to 2592000; 60 when not given
     #[arg(long, value_name = "SECONDS")]
     interval: Option<u64>,
+    /// Local time at which everybody is compared once a day; 03:00 when not given
+    #[arg(long, value_name = "HH:MM")]
+    complete_run_at: Option<String>,
+    /// No automatic synchronisation from this local time on
+    #[arg(long, value_name = "HH:MM")]
+    quiet_from: Option<String>,
+    /// ... until this one
+    #[arg(long, value_name = "HH:MM")]
+    quiet_to: Option<String>,
     /// Country of phone numbers without a country code, as ISO 3166: RU, DE, US
     #[arg(long, value_name = "COUNTRY")]
     default_region: Option<String>,
@@ -168,6 +177,9 @@ impl ServerArgs {
             ("updateAttributes", self.write_back.map(Value::from)),
             ("autosync", self.autosync.map(Value::from)),
             ("syncInterval", self.interval.map(Value::from)),
+            ("completeRunAt", self.complete_run_at.clone().map(Value::from)),
+            ("quietFrom", self.quiet_from.clone().map(Value::from)),
+            ("quietTo", self.quiet_to.clone().map(Value::from)),
             ("defaultRegion", self.default_region.clone().map(Value::from)),
             ("numberFrom", self.number_from.map(Value::from)),
             ("numberTo", self.number_to.map(Value::from)),

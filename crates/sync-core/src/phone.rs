@@ -1,6 +1,8 @@
 //! Telephone numbers: which spellings mean the same, and which form the PBX stores.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use phonenumber::country::Id as Region;
 
@@ -8,6 +10,12 @@ use crate::rules::check_mobile;
 
 /// Longest text that is looked at as a telephone number, in characters.
 const LONGEST: usize = 64;
+/// Numbers of a region whose reading is remembered; then all of them are forgotten.
+const MOST_KNOWN: usize = 400_000;
+
+/// How numbers were read. Reading one takes longer than everything else a plan does for somebody, and directories hold the
+/// same ones day after day.
+static READ: LazyLock<Mutex<HashMap<Option<Region>, HashMap<String, Option<String>>>>> = LazyLock::new(Mutex::default);
 
 /// How numbers written without a country code are read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +49,20 @@ impl PhoneRules {
     /// The mobile number in the form MikoPBX stores it: digits without `+`, 2 to 15 of them, the first not 0
     /// (docs/MIKOPBX.md, Employees). A number that E.164 does not know but that fits this form is kept as it is.
     pub fn mobile(&self, text: &str) -> Option<String> {
+        let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digits) = known.get(&self.region).and_then(|numbers| numbers.get(text)) {
+            return digits.clone();
+        }
+        let digits = self.read(text);
+        let numbers = known.entry(self.region).or_default();
+        if numbers.len() >= MOST_KNOWN {
+            numbers.clear();
+        }
+        numbers.insert(text.to_owned(), digits.clone());
+        digits
+    }
+
+    fn read(&self, text: &str) -> Option<String> {
         let text = international(text);
         if let Some(digits) = self.parse(&text) {
             return Some(digits);

@@ -23,6 +23,18 @@ pub(crate) struct Plugin {
     log: PathBuf,
 }
 
+/// The clock of a host.
+pub(crate) struct Clock(PathBuf);
+
+impl Clock {
+    /// Sets the time, Unix time in milliseconds.
+    pub(crate) fn set(&self, now: i64) {
+        let next = self.0.with_extension("next");
+        fs::write(&next, now.to_string()).expect("the clock's file");
+        fs::rename(next, &self.0).expect("the clock's file");
+    }
+}
+
 /// What a hook answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -96,6 +108,14 @@ impl Installation {
     /// Starts the plugin in the host whose clock stands still at `now`, Unix time in milliseconds.
     pub(crate) fn start_at(&self, now: i64) -> Plugin {
         self.start_with_faults(&[("FAULT_NOW", &now.to_string())])
+    }
+
+    /// Starts the plugin in the host whose clock is a file; [`Clock::set`] sets it.
+    pub(crate) fn start_with_clock(&self, now: i64) -> (Plugin, Clock) {
+        let clock = Clock(self.log.with_extension("clock"));
+        clock.set(now);
+        let file = clock.0.to_str().expect("a path of ours is UTF-8").to_owned();
+        (self.start_with_faults(&[("FAULT_CLOCK", &file)]), clock)
     }
 
     /// Starts the plugin in the host that misbehaves; `crates/pbx-host/examples/fault_host.rs` lists its faults.

@@ -3,6 +3,7 @@
 //!
 //! The test process opens the PBX's database; it therefore never loads the library. The plugin always runs in a child.
 
+pub(crate) mod bare;
 pub(crate) mod both_directions;
 pub(crate) mod browser;
 pub(crate) mod build;

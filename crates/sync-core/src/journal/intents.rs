@@ -3,10 +3,10 @@
 //! The module's database and the PBX's are two files that no transaction spans. So an intent is committed here before
 //! the PBX is changed and removed by [`Journal::settle`] afterwards, together with the new link and the announcements.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, Transaction, params};
+use serde_json::{Value, json};
 
 use super::{ChangeRecord, Journal, JournalError, Link, runs, servers};
 use crate::person::DirectoryKey;
@@ -49,6 +49,19 @@ pub struct SettleBatch {
     /// [`super::ServerRecord::fingerprint`] with which the run began that made `links`. When it is no longer the server's,
     /// the mapping was changed during the run and the links are stored without a base. `None` asks nothing.
     pub fingerprint: Option<String>,
+    /// How far the run has got.
+    pub progress: Option<Progress>,
+}
+
+/// How far a run has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The run.
+    pub run_id: i64,
+    /// People dealt with.
+    pub done: i64,
+    /// People there are to deal with.
+    pub total: i64,
 }
 
 impl Journal {
@@ -73,12 +86,22 @@ impl Journal {
     /// When a server was deleted in the middle of its run, its links and changes have no place any more and are left
     /// out; the events are kept, because what happened on the PBX must be announced.
     pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
+        self.settle_and_intend(batch, &[]).map(drop)
+    }
+
+    /// Settles one batch and records the intents of the next, in one transaction. Answers the ids of the intents.
+    pub fn settle_and_intend(&mut self, batch: &SettleBatch, intents: &[Intent]) -> Result<Vec<i64>, JournalError> {
         self.write(|tx| {
             delete_by_id(tx, "DELETE FROM links WHERE id = ?1", &batch.unlinked)?;
             store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
             append_events(tx, &batch.events)?;
             runs::insert_changes(tx, &batch.changes)?;
-            delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)
+            delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)?;
+            if let Some(Progress { run_id, done, total }) = batch.progress {
+                let sql = "UPDATE runs SET done = ?2, total = ?3 WHERE id = ?1";
+                tx.prepare_cached(sql)?.execute(params![run_id, done, total])?;
+            }
+            intents.iter().map(|intent| Ok(insert(tx, intent)?)).collect()
         })
     }
 
@@ -161,48 +184,48 @@ fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> r
     }
 }
 
-/// Appends events. Where very many wait already, because the PBX takes none, an event comes in the place of those that
-/// wait about the same record, with all their changed fields: then the outbox grows with the records, not with time.
+/// Appends events. Where very many wait that were not merged yet, because the PBX takes none, those about the same record
+/// become one: then the outbox grows with the records, not with time.
 fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {
     if events.is_empty() {
         return Ok(());
     }
-    let waiting = "SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT ?1)";
-    let mut waiting: i64 = tx.prepare_cached(waiting)?.query_row([OUTBOX_UNMERGED as i64 + 1], |row| row.get(0))?;
     let mut insert = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
     for event in events {
-        if waiting > OUTBOX_UNMERGED as i64 {
-            replace_event(tx, event)?;
-        } else {
-            insert.execute([event])?;
-            waiting += 1;
+        insert.execute([event])?;
+    }
+    let newest = "SELECT coalesce(max(id), 0) - coalesce((SELECT id FROM outbox WHERE merged ORDER BY id DESC LIMIT 1),
+                                                         min(id) - 1, 0) FROM outbox";
+    let unmerged: i64 = tx.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
+    if unmerged > OUTBOX_UNMERGED as i64 { merge_events(tx) } else { Ok(()) }
+}
+
+/// Makes one event of all that are about the same record and action, with all their changed fields, in the place of the
+/// last.
+fn merge_events(tx: &Transaction<'_>) -> Result<(), JournalError> {
+    let mut statement = tx.prepare_cached("SELECT event FROM outbox ORDER BY id")?;
+    let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut merged: BTreeMap<(String, String, String), (usize, Value)> = BTreeMap::new();
+    for (at, text) in texts.iter().enumerate() {
+        let mut event: Value = serde_json::from_str(text).unwrap_or_default();
+        let part = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        let key = (part("model"), part("recordId"), part("action"));
+        if let Some((_, earlier)) = merged.get(&key) {
+            let fields = [&earlier["changedFields"], &event["changedFields"]].into_iter().filter_map(Value::as_array);
+            let fields: BTreeSet<&str> = fields.flatten().filter_map(Value::as_str).collect();
+            event["changedFields"] = json!(fields);
         }
+        merged.insert(key, (at, event));
+    }
+    let mut merged: Vec<(usize, Value)> = merged.into_values().collect();
+    merged.sort_by_key(|(at, _)| *at);
+    tx.execute("DELETE FROM outbox", [])?;
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (event, merged) VALUES (?1, 1)")?;
+    for (_, event) in merged {
+        insert.execute([event.to_string()])?;
     }
     Ok(())
 }
-
-fn replace_event(tx: &Transaction<'_>, event: &str) -> Result<(), JournalError> {
-    let merged: String = tx.prepare_cached(&MERGED_EVENT)?.query_row([event], |row| row.get(0))?;
-    tx.prepare_cached(&format!("DELETE FROM outbox WHERE {SAME_RECORD}"))?.execute([event])?;
-    tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?.execute([merged])?;
-    Ok(())
-}
-
-/// Rows about the same record and action as the event ?1; the index `outbox_by_record` is over the left sides.
-const SAME_RECORD: &str = "json_extract(event, '$.model') = json_extract(?1, '$.model')
-    AND json_extract(event, '$.recordId') = json_extract(?1, '$.recordId')
-    AND json_extract(event, '$.action') = json_extract(?1, '$.action')";
-
-/// The event ?1 with the changed fields of all rows about the same record and action.
-static MERGED_EVENT: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT json_set(?1, '$.changedFields', json(json_group_array(field))) FROM (
-             SELECT value AS field FROM json_each(?1, '$.changedFields')
-             UNION
-             SELECT value FROM outbox, json_each(event, '$.changedFields') WHERE {SAME_RECORD}
-             ORDER BY 1)"
-    )
-});
 
 fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {
     let mut statement = tx.prepare_cached(sql)?;

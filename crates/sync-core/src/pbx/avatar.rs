@@ -16,6 +16,9 @@ use super::{DeleteTask, PbxError, Task, UpdateTask};
 use crate::person::Field;
 use crate::picture;
 
+/// Files of photos brought to the disk at once.
+const FLUSHED_AT_ONCE: usize = 4;
+
 /// Larger files are not read, neither as new photos nor as old ones.
 const LARGEST: u64 = 8 * 1024 * 1024;
 const DIRECTORY: &str = "avatars";
@@ -181,7 +184,33 @@ pub(super) fn stage(places: &Places, tasks: &[Task]) -> Stage {
             },
         }
     });
-    Stage(staged.collect())
+    let mut stage = Stage(staged.collect());
+    flush(places, &mut stage.0);
+    stage
+}
+
+/// Brings the new files of a batch to the disk, several at once: the disk then writes its own journal once for them.
+fn flush(places: &Places, staged: &mut [Staged]) {
+    let new = staged.iter_mut().filter(|one| matches!(one, Staged::Ready { .. }));
+    let mut new: Vec<&mut Staged> = new.collect();
+    let share = new.len().div_ceil(FLUSHED_AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        for some in new.chunks_mut(share) {
+            scope.spawn(move || some.iter_mut().for_each(|one| flush_one(places, one)));
+        }
+    });
+}
+
+fn flush_one(places: &Places, staged: &mut Staged) {
+    let Staged::Ready { temporary, .. } = &*staged else { return };
+    if let Err(error) = File::open(temporary).and_then(|file| file.sync_all()) {
+        let _ = fs::remove_file(temporary);
+        *staged = Staged::Failed(not_stored(places, &error));
+    }
+}
+
+fn not_stored(places: &Places, error: &io::Error) -> String {
+    format!("the photo cannot be stored in {}: {error}", places.avatars().display())
 }
 
 fn wanted_photo(task: &Task) -> Option<&str> {
@@ -247,7 +276,7 @@ fn prepare(places: &Places, index: usize, md5: &str) -> Result<PathBuf, String> 
     }
     picture::check(&bytes)?;
     let avatars = places.avatars();
-    let failed = |error: io::Error| format!("the photo cannot be stored in {}: {error}", avatars.display());
+    let failed = |error: io::Error| not_stored(places, &error);
     ensure_directory(places).map_err(failed)?;
     let temporary = avatars.join(format!("{NEW_PREFIX}{index}-{md5}"));
     write_photo(places, &temporary, &bytes).map_err(|error| {
@@ -282,8 +311,7 @@ fn write_photo(places: &Places, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
-    give_to_owner_of(&places.media, path)?;
-    file.sync_all()
+    give_to_owner_of(&places.media, path)
 }
 
 /// Only root can give files away; anybody else writes as themselves.

@@ -13,25 +13,34 @@ use crate::person::{Field, Note, Values};
 /// Settles what must be unique: internal numbers and mobiles, which share one namespace in the PBX, and e-mails.
 pub(super) fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
     let phones = &inputs.phones;
-    let numbers: BTreeMap<String, String> = inputs
-        .pbx
-        .numbers
-        .iter()
-        .map(|(number, holder)| {
-            let shown = describe(holder);
-            (if holder.kind == "EXTERNAL" { phones.comparable(number) } else { number.clone() }, shown)
-        })
-        .collect();
+    let wants = |field: Field| {
+        let mut changes = plans.iter().flat_map(|plan| &plan.changes);
+        changes.any(|change| (change.side, change.field) == (Side::Pbx, field))
+    };
+    let (any_number, any_email) = (wants(Field::Number) || wants(Field::Mobile), wants(Field::Email));
+    let numbers = || -> BTreeMap<String, String> {
+        inputs
+            .pbx
+            .numbers
+            .iter()
+            .map(|(number, holder)| {
+                let shown = describe(holder);
+                (if holder.kind == "EXTERNAL" { phones.comparable(number) } else { number.clone() }, shown)
+            })
+            .collect()
+    };
     let as_number =
         |field: Field, value: &str| if field == Field::Mobile { phones.comparable(value) } else { value.to_owned() };
-    settle_fields(plans, &[Field::Number, Field::Mobile], &numbers, &as_number, inputs);
-    let emails: BTreeMap<String, String> = inputs
-        .pbx
-        .emails
-        .iter()
-        .filter_map(|(email, holders)| Some((email.clone(), describe_user(holders.first()?, inputs))))
-        .collect();
-    settle_fields(plans, &[Field::Email], &emails, &|_, value: &str| value.to_lowercase(), inputs);
+    if any_number {
+        settle_fields(plans, &[Field::Number, Field::Mobile], &numbers(), &as_number, inputs);
+    }
+    if any_email {
+        let described = |(email, holders): (&String, &Vec<EmailHolder>)| {
+            Some((email.clone(), describe_user(holders.first()?, inputs)))
+        };
+        let emails: BTreeMap<String, String> = inputs.pbx.emails.iter().filter_map(described).collect();
+        settle_fields(plans, &[Field::Email], &emails, &|_, value: &str| value.to_lowercase(), inputs);
+    }
 }
 
 /// Who has an e-mail address, in words.
@@ -162,6 +171,9 @@ pub(super) fn assign_numbers(
     unknown: &BTreeSet<Field>,
     rules: &Rules<'_>,
 ) {
+    if !plans.iter().any(|plan| plan.action == Action::Create && plan.after[Field::Number].is_empty()) {
+        return;
+    }
     let mut wanted: BTreeSet<String> = plans.iter().map(|plan| plan.person.values[Field::Number].clone()).collect();
     wanted.extend(plans.iter().map(|plan| plan.after[Field::Mobile].clone()));
     let taken = |number: &str| inputs.pbx.is_taken(number) || wanted.contains(number);

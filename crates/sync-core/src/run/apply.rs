@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::tasks::{PersonTask, batches, fields, without};
-use super::{Run, RunError, bases};
-use crate::journal::{ChangeRecord, Intent, SettleBatch};
+use super::{Run, RunError, bases, deliver};
+use crate::journal::{self, ChangeRecord, Intent, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task, TaskOutcome};
 use crate::person::{Field, Values};
 use crate::plan::{PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
+
+/// Announcements that may wait until the last batch; where more wait, they are handed over at once, in one burst.
+const MOST_UNTOLD: usize = 8_000;
 
 /// The word for an account as a whole in the record of a run.
 const ACCOUNT: &str = "account";
@@ -85,32 +88,56 @@ impl AfterTask {
 }
 
 impl Run<'_, '_> {
-    /// Carries out the PBX's side of the plan, batch by batch.
+    /// Carries out the PBX's side of the plan, batch by batch. What a batch did is settled together with the intents of the
+    /// next, in any case before this ends.
     pub(super) fn apply(&mut self, plan: &Plan, outcomes: &mut [PersonOutcome]) -> Result<(), RunError> {
+        let mut settled = SettleBatch::default();
+        let ended = self.apply_batches(plan, outcomes, &mut settled);
+        if settled != SettleBatch::default() {
+            self.session.journal.settle(&settled)?;
+        }
+        ended
+    }
+
+    fn apply_batches(
+        &mut self,
+        plan: &Plan,
+        outcomes: &mut [PersonOutcome],
+        settled: &mut SettleBatch,
+    ) -> Result<(), RunError> {
         let forward = self.job.policy.forward_to_mobile;
         let batches = batches(plan, forward, &self.session.vault, self.session.random);
         let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
         self.progress.enter("applying", total, self.session.host);
-        let mut done = 0;
+        let (mut done, mut told) = (0, 0);
         for batch in batches {
             self.stop_if_cancelled()?;
-            let again = self.apply_batch(plan, &batch, outcomes)?;
+            let again = self.apply_batch(plan, &batch, outcomes, settled)?;
             if !again.is_empty() {
-                self.apply_batch(plan, &again, outcomes)?;
+                told += settled.events.len();
+                self.apply_batch(plan, &again, outcomes, settled)?;
             }
             done += batch.len() as u64;
-            self.session.journal.progress(self.run_id, done as i64, total as i64)?;
+            settled.progress = Some(journal::Progress { run_id: self.run_id, done: done as i64, total: total as i64 });
             self.progress.step(done, self.session.host);
+            told += settled.events.len();
+            if told > MOST_UNTOLD {
+                self.session.journal.settle(&std::mem::take(settled))?;
+                deliver(self.session.journal, self.session.host)?;
+                told = 0;
+            }
         }
         Ok(())
     }
 
-    /// Applies one batch; answers the tasks to try again without the one field that was refused.
+    /// Settles what was done before, applies one batch, and leaves in `settled` what follows from it. Answers the tasks to
+    /// try again without the one field that was refused.
     fn apply_batch(
         &mut self,
         plan: &Plan,
         batch: &[PersonTask],
         outcomes: &mut [PersonOutcome],
+        settled: &mut SettleBatch,
     ) -> Result<Vec<PersonTask>, RunError> {
         let now = self.session.host.now();
         let prepared: Vec<AfterTask> = {
@@ -118,12 +145,13 @@ impl Run<'_, '_> {
             batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, terms)).collect()
         };
         let intents = self.intents(batch, &prepared);
-        let ids = self.session.journal.record_intents(&intents)?;
+        let ids = self.session.journal.settle_and_intend(settled, &intents)?;
+        *settled = SettleBatch::default();
         let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
         let results = self.session.pbx.apply(&tasks, self.session.host)?;
         let mut again = Vec::new();
-        let fingerprint = Some(self.job.policy.fingerprint.clone());
-        let mut settled = SettleBatch { intents_done: ids, fingerprint, ..SettleBatch::default() };
+        settled.intents_done = ids;
+        settled.fingerprint = Some(self.job.policy.fingerprint.clone());
         for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
             let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
             match result {
@@ -136,7 +164,7 @@ impl Run<'_, '_> {
                     settled.changes.extend(after.records(self.run_id, &applied));
                     if let Some(link) = bases::link_after(person, outcome, self.terms(plan, now)) {
                         after.link = link;
-                        after.settle_link(&mut settled);
+                        after.settle_link(settled);
                     }
                 }
                 TaskOutcome::Refused { field, reason } => {
@@ -147,7 +175,6 @@ impl Run<'_, '_> {
                 }
             }
         }
-        self.session.journal.settle(&settled)?;
         Ok(again)
     }
 

@@ -42,7 +42,7 @@ use scope::{Beginning, Scope};
 use secrecy::ExposeSecret;
 
 /// Events handed to the PBX in one announcement, at most.
-const ANNOUNCED_AT_ONCE: u32 = 500;
+const ANNOUNCED_AT_ONCE: u32 = 2_000;
 
 /// What to synchronise.
 #[derive(Clone)]
@@ -175,9 +175,11 @@ pub fn preview(job: Job<'_>, session: &mut Session<'_>) -> Result<(Plan, Vec<Hol
 /// write back → settle.
 /// `None` when nothing has changed since the last run, on either side; then the run leaves no trace.
 pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Option<Report>, RunError> {
+    let asked_before = session.pbx.statements();
     recover(session.journal, session.pbx, session.host)?;
-    let beginning = scope::begin(&job, session)?;
-    if beginning.scope == Scope::Nobody {
+    // A run that somebody waits for is to be seen, and can be cancelled, before the directory has answered anything.
+    let beginning = if job.keeps_up() { Some(scope::begin(&job, session)?) } else { None };
+    if beginning.as_ref().is_some_and(|beginning| beginning.scope == Scope::Nobody) {
         return Ok(None);
     }
     let kind = if job.is_unattended() { "tick" } else { "manual" };
@@ -187,7 +189,7 @@ pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Option<Rep
         Some(_) => return Err(RunError::Cancelled),
         None => session.journal.begin_run(job.policy.server_id, kind, now)?,
     };
-    let mut run = Run { job, run_id, session, progress: Progress::new(run_id), beginning };
+    let mut run = Run { job, run_id, session, progress: Progress::new(run_id), beginning, asked_before };
     let carried_out = run.carry_out();
     let delivered = deliver(run.session.journal, run.session.host);
     let ended = carried_out.and_then(|report| delivered.map(|()| report).map_err(RunError::from));
@@ -204,13 +206,20 @@ struct Run<'a, 'b> {
     run_id: i64,
     session: &'a mut Session<'b>,
     progress: Progress,
-    beginning: Beginning,
+    beginning: Option<Beginning>,
+    /// SQL statements of the PBX's connection before the run, since it may be kept.
+    asked_before: u64,
 }
 
 impl Run<'_, '_> {
     fn carry_out(&mut self) -> Result<Report, RunError> {
-        let Reading { mut plan, region, decisions, began, asked, newest } = self.read_and_plan()?;
-        self.note_newest(newest, &asked);
+        self.progress.enter("reading", 0, self.session.host);
+        let Beginning { scope, next } = match self.beginning.take() {
+            Some(beginning) => beginning,
+            None => scope::begin(&self.job, self.session)?,
+        };
+        let Reading { mut plan, region, decisions, began, asked, newest } = self.read_and_plan(&scope)?;
+        let next = self.next_watch(next, newest, &asked);
         self.give_secrets(&mut plan);
         let (approved, holds) = plan.approve(&self.job.limits);
         let plan = approved.into_plan();
@@ -237,6 +246,9 @@ impl Run<'_, '_> {
         };
         let compared = if written.is_ok() { compared } else { Compared::Part };
         self.settle(&plan, &outcomes, &accounts, &decisions, compared, began)?;
+        if !matches!(compared, Compared::Part) {
+            self.note_watch(next)?;
+        }
         written?;
         let summary = summary(&plan, &outcomes, &holds);
         Ok(Report { run_id: self.run_id, plan, outcomes, holds, summary })
@@ -248,13 +260,12 @@ impl Run<'_, '_> {
         if differences.is_empty() { Ok(()) } else { Err(RunError::PlanChanged(differences)) }
     }
 
-    fn read_and_plan(&mut self) -> Result<Reading, RunError> {
+    fn read_and_plan(&mut self, scope: &Scope) -> Result<Reading, RunError> {
         let (host, run_id) = (self.session.host, self.run_id);
         let progress = std::cell::RefCell::new(&mut self.progress);
-        progress.borrow_mut().enter("reading", 0, host);
         let reading = read_both_sides(
             self.job.policy,
-            &self.beginning.scope,
+            scope,
             self.session,
             &mut |read, journal| {
                 progress.borrow_mut().step(read, host);
@@ -278,15 +289,20 @@ impl Run<'_, '_> {
         if self.session.journal.cancel_requested(self.run_id)? { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
-    /// Where the next run begins, as far as only the reading could tell.
-    fn note_newest(&mut self, newest: Option<String>, asked: &Option<BTreeSet<DirectoryKey>>) {
-        let next = &mut self.beginning.next;
-        if asked.is_none() {
-            next.complete = self.session.host.now();
-            if next.mark.is_empty() {
-                next.mark = newest.unwrap_or_default();
-            }
+    /// Where the next run begins, with what only the reading could tell.
+    fn next_watch(&self, next: Watch, newest: Option<String>, asked: &Option<BTreeSet<DirectoryKey>>) -> Watch {
+        if asked.is_some() {
+            return next;
         }
+        let mark = if next.mark.is_empty() { newest.unwrap_or_default() } else { next.mark };
+        Watch { mark, complete: self.session.host.now(), ..next }
+    }
+
+    /// Notes where the next run begins, now that everything is written.
+    fn note_watch(&mut self, next: Watch) -> Result<(), RunError> {
+        let pbx = self.session.pbx.mark_of_ours(&next.pbx, self.session.host)?;
+        self.session.journal.note_watch(self.job.policy.server_id, &Watch { pbx, ..next })?;
+        Ok(())
     }
 
     /// Stores the links that follow from what happened and what is left for a human. The run began to read at `began`.
@@ -315,16 +331,13 @@ impl Run<'_, '_> {
         if !matches!(compared, Compared::Part) {
             let ids_given = self.session.pbx.ids_given()?;
             self.session.journal.note_compared(server_id, began, ids_given)?;
-            let pbx = self.session.pbx.mark_of_ours(&self.beginning.next.pbx, self.session.host)?;
-            let next = Watch { pbx, ..self.beginning.next.clone() };
-            self.session.journal.note_watch(server_id, &next)?;
         }
         Ok(())
     }
 
     /// Writes the end of the run into the journal, however it ended.
     fn close(self, ended: Result<Report, RunError>) -> Result<Report, RunError> {
-        let Run { run_id, session, mut progress, .. } = self;
+        let Run { run_id, session, mut progress, asked_before, .. } = self;
         let now = session.host.now();
         let (state, summary, counts, error) = match &ended {
             Ok(report) => {
@@ -339,7 +352,7 @@ impl Run<'_, '_> {
             warn!("run {run_id} ended early: {error}");
         }
         clear_spool(session.spool);
-        let (pbx, journal) = (session.pbx.statements(), session.journal.statements());
+        let (pbx, journal) = (session.pbx.statements() - asked_before, session.journal.statements());
         debug!("run {run_id}: {pbx} SQL statements in the PBX's database, {journal} in the module's");
         let noted = session.journal.end_run(run_id, now, state, &summary, &counts, &error);
         progress.enter("done", 0, session.host);

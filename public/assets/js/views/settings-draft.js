@@ -41,7 +41,8 @@ function forEachField(value) {
 const BASE = {
   serverName: '', caCertificate: '', verifyCertificate: true, pinnedCertificate: '', allowPlain: false,
   administrativeLogin: '', administrativePassword: '', baseDN: '', organizationalUnit: '', updateAttributes: false,
-  autosync: false, defaultRegion: '', numberFrom: '', numberTo: '', poolWhenTaken: false, forwardToMobile: true, syncInterval: 300,
+  autosync: false, defaultRegion: '', numberFrom: '', numberTo: '', poolWhenTaken: false, forwardToMobile: true, syncInterval: 60,
+  completeRunAt: '03:00', quietFrom: '', quietTo: '',
   fieldDirections: forEachField('two-way'), fieldConflicts: forEachField('newest'), stopLeaversAfter: '', deleteLeaversAfter: '', mostNewPeople: 100,
 };
 

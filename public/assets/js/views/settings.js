@@ -130,7 +130,10 @@ class SettingsForm {
     return fieldset('schedule', this.checkbox('autosync', { hint: true }),
       h('div', { class: 'two fields' },
         this.text('syncInterval', { type: 'number', min: 30, hint: true }),
-        this.text('mostNewPeople', { type: 'number', min: 1, hint: true })));
+        this.text('mostNewPeople', { type: 'number', min: 1, hint: true })),
+      h('div', { class: 'three fields' },
+        this.text('completeRunAt', { type: 'time', hint: true }),
+        this.text('quietFrom', { type: 'time', hint: true }), this.text('quietTo', { type: 'time' })));
   }
 
   /** For each field: which way its changes travel, and what stands when both sides changed. */

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) size_limit: u32,
     /// Attributes the service account may write, separated by commas.
     pub(crate) writable: &'static str,
+    /// How many changes are remembered for content synchronisation (slapo-syncprov(5)); `None` is no such overlay.
+    pub(crate) session_log: Option<u32>,
     /// The service account's limits and rights, in place of those the tests otherwise give it.
     pub(crate) rights: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Default for Options {
             names: "IP:127.0.0.1,DNS:localhost",
             size_limit: 0,
             writable: "telephoneNumber,mobile,mail,jpegPhoto",
+            session_log: Some(1000),
             rights: None,
         }
     }
@@ -120,6 +123,11 @@ access to * by users read by * none
 "
         )
     });
+    let (module, overlay) = match options.session_log {
+        None => (String::new(), String::new()),
+        Some(0) => ("moduleload syncprov\n".to_owned(), "overlay syncprov\n".to_owned()),
+        Some(log) => ("moduleload syncprov\n".to_owned(), format!("overlay syncprov\nsyncprov-sessionlog {log}\n")),
+    };
     format!(
         "include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -127,7 +135,7 @@ include /etc/ldap/schema/inetorgperson.schema
 include {home}/sip.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
-pidfile {home}/slapd.pid
+{module}pidfile {home}/slapd.pid
 argsfile {home}/slapd.args
 TLSCACertificateFile {ca}
 TLSCertificateFile {certificate}
@@ -138,12 +146,12 @@ suffix dc=example,dc=test
 rootdn cn=admin,dc=example,dc=test
 rootpw secret
 directory {home}/db
-maxsize 268435456
+maxsize 4294967296
 dbnosync
 index objectClass,entryUUID,entryCSN,uid,mail eq
 {rights}
 access to attrs=userPassword by anonymous auth by * none
-"
+{overlay}"
     )
 }
 
