@@ -95,6 +95,11 @@ impl PhoneRules {
     }
 }
 
+/// Reads the rules of all countries, which the first number would otherwise wait for: a quarter of a second.
+pub fn prepare() {
+    let _: &phonenumber::metadata::Database = &phonenumber::metadata::DATABASE;
+}
+
 /// The text with `+` for the international prefix `00` that ITU-T E.164 recommends (a region's own rules may not know
 /// it), and without the trunk prefix of `+44 (0)7700 …`, which is only dialled inside the country (ITU-T E.123).
 fn international(text: &str) -> String {

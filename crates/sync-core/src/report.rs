@@ -62,6 +62,8 @@ pub struct PersonOutcome {
     pub conflicts: Vec<Conflict>,
     /// What was odd while the plan was carried out.
     pub notes: Vec<Note>,
+    /// Whether the link that follows from the PBX's part is stored already.
+    pub stored: bool,
     /// MD5 of the photo as it was written to the directory, which may need another form than the PBX.
     pub photo_written: String,
 }

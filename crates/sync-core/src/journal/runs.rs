@@ -356,12 +356,23 @@ const PRUNE_RUNS: &str = "
 pub(super) fn insert_changes(tx: &Transaction<'_>, changes: &[ChangeRecord]) -> Result<Vec<i64>, JournalError> {
     let sql = "INSERT INTO run_changes (run_id, directory_key, user_id, person, field, side, old, new, why, outcome,
                                         replaced_json)
-               SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let mut statement = tx.prepare_cached(sql)?;
+    let mut exists = tx.prepare_cached("SELECT 1 FROM runs WHERE id = ?1")?;
+    let mut known: BTreeMap<i64, bool> = BTreeMap::new();
     let mut ids = Vec::with_capacity(changes.len());
     for change in changes {
         let ChangeRecord { run_id, key, user_id, person, field, side, old, new, why, outcome, replaced_json } = change;
-        let inserted = statement.execute(params![
+        let is_there = match known.get(run_id) {
+            Some(known) => *known,
+            None => exists.exists([run_id])?,
+        };
+        known.insert(*run_id, is_there);
+        if !is_there {
+            ids.push(0);
+            continue;
+        }
+        ids.push(statement.insert(params![
             run_id,
             key.0,
             user_id,
@@ -373,8 +384,7 @@ pub(super) fn insert_changes(tx: &Transaction<'_>, changes: &[ChangeRecord]) -> 
             why,
             outcome,
             replaced_json
-        ])?;
-        ids.push(if inserted == 1 { tx.last_insert_rowid() } else { 0 });
+        ])?);
     }
     Ok(ids)
 }

@@ -20,6 +20,39 @@ pub(super) struct Writer<'a> {
     known: BTreeMap<(Table, i64), usize>,
     replaced: BTreeMap<usize, Vec<ReplacedValue>>,
     placed: Placed,
+    /// How rows were inserted last, by table.
+    insertions: BTreeMap<Table, Insertion>,
+}
+
+/// A statement that inserts a row, and where its values come from.
+struct Insertion {
+    /// The columns that values are given for.
+    names: Vec<&'static str>,
+    sql: String,
+    sources: Vec<Source>,
+}
+
+enum Source {
+    Given(usize),
+    Default(Value),
+}
+
+impl Insertion {
+    fn new(schema: &Schema, table: Table, values: &[(&'static str, Value)]) -> Insertion {
+        let (mut columns, mut sources) = (Vec::new(), Vec::new());
+        for column in schema.columns(table) {
+            let given = values.iter().position(|(name, _)| *name == column.name);
+            if given.is_none() && !column.must_be_given {
+                continue;
+            }
+            let none = if column.is_integer { Value::Integer(0) } else { Value::Text(String::new()) };
+            sources.push(given.map_or(Source::Default(none), Source::Given));
+            columns.push(column.name.as_str());
+        }
+        let places = vec!["?"; columns.len()].join(", ");
+        let sql = format!("INSERT INTO {} ({}) VALUES ({places})", table.name(), list(&columns));
+        Insertion { names: values.iter().map(|(name, _)| *name).collect(), sql, sources }
+    }
 }
 
 struct Touched {
@@ -54,6 +87,7 @@ impl<'a> Writer<'a> {
             known: BTreeMap::new(),
             replaced: BTreeMap::new(),
             placed: Placed::default(),
+            insertions: BTreeMap::new(),
         }
     }
 
@@ -64,25 +98,17 @@ impl<'a> Writer<'a> {
 
     /// Inserts a row and answers its id. Columns the table does not have are left out; unknown columns that must have a
     /// value get an empty one.
-    pub(super) fn insert(&mut self, table: Table, values: &[(&str, Value)]) -> rusqlite::Result<i64> {
-        let mut columns = Vec::new();
-        let mut given = Vec::new();
-        for column in self.schema.columns(table) {
-            match values.iter().find(|(name, _)| *name == column.name) {
-                Some((name, value)) => {
-                    columns.push(*name);
-                    given.push(value.clone());
-                }
-                None if column.must_be_given => {
-                    columns.push(&column.name);
-                    given.push(if column.is_integer { Value::Integer(0) } else { Value::Text(String::new()) });
-                }
-                None => {}
-            }
+    pub(super) fn insert(&mut self, table: Table, values: &[(&'static str, Value)]) -> rusqlite::Result<i64> {
+        let given_for = |insertion: &Insertion| insertion.names.iter().eq(values.iter().map(|(name, _)| name));
+        if !self.insertions.get(&table).is_some_and(given_for) {
+            self.insertions.insert(table, Insertion::new(self.schema, table, values));
         }
-        let places = vec!["?"; columns.len()].join(", ");
-        let sql = format!("INSERT INTO {} ({}) VALUES ({places})", table.name(), list(&columns));
-        let row = self.connection.prepare_cached(&sql)?.insert(params_from_iter(given))?;
+        let insertion = &self.insertions[&table];
+        let given = insertion.sources.iter().map(|source| match source {
+            Source::Given(at) => &values[*at].1,
+            Source::Default(value) => value,
+        });
+        let row = self.connection.prepare_cached(&insertion.sql)?.insert(params_from_iter(given))?;
         self.touch(table, row, Action::Insert, []);
         values.iter().for_each(|(column, value)| self.place(table, row, column, value));
         let text = |name: &str| values.iter().find(|(column, _)| *column == name).and_then(|(_, value)| as_text(value));

@@ -165,6 +165,7 @@ impl Run<'_, '_> {
                     if let Some(link) = bases::link_after(person, outcome, self.terms(plan, now)) {
                         after.link = link;
                         after.settle_link(settled);
+                        outcome.stored = true;
                     }
                 }
                 TaskOutcome::Refused { field, reason } => {

@@ -23,6 +23,7 @@ pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], terms: Terms<
     plan.people
         .iter()
         .zip(outcomes)
+        .filter(|(_, outcome)| !outcome.stored || outcome.changes.keys().any(|(side, _)| *side == Side::Directory))
         .filter_map(|(person, outcome)| {
             let link = link_after(person, outcome, terms).or_else(|| left_uncompared(person))?;
             (person.link.as_ref() != Some(&link)).then_some(link)

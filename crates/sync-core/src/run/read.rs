@@ -13,6 +13,7 @@ use crate::journal::Journal;
 use crate::link::{Link, LinkState};
 use crate::pbx::PbxSnapshot;
 use crate::person::{DirectoryKey, Field};
+use crate::phone;
 use crate::plan::{Inputs, Plan, Times, make};
 use crate::policy::Policy;
 
@@ -144,7 +145,11 @@ fn read_directory(
     let vault = &*session.vault;
     let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, only, spool, vault, now };
     let journal = &*session.journal;
-    let directory = session.directory.read(&request, &mut |read| progress(read, journal)).map_err(cancelled)?;
+    let directory = std::thread::scope(|scope| {
+        scope.spawn(phone::prepare);
+        session.directory.read(&request, &mut |read| progress(read, journal))
+    });
+    let directory = directory.map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
     Ok(directory)
 }
