@@ -21,6 +21,7 @@ mod first_sync_embedded;
 mod first_sync_samba;
 mod first_sync_slapd;
 mod held_runs;
+mod keeping_up;
 mod lost_rights;
 mod mikopbx_package;
 mod mikopbx_page;

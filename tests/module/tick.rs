@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// A moment of 2026, Unix time in milliseconds.
 const NOW: i64 = 1_790_000_000_000;
 /// The interval between two automatic runs, in milliseconds, unless the settings say otherwise.
-const INTERVAL: i64 = 300_000;
+const INTERVAL: i64 = 60_000;
 /// Most new people of a run that nobody watches.
 const MOST_NEW: usize = 100;
 const PEOPLE: usize = 6;
