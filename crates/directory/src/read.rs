@@ -82,7 +82,8 @@ fn searches(settings: &ServerSettings, people: &str, only: Option<&BTreeSet<Dire
 /// When an entry was changed, as far as it says so; Unix time in milliseconds.
 pub(crate) fn time_of_change(vendor: Vendor, raw: &RawEntry) -> Option<i64> {
     match vendor {
-        Vendor::OpenLdap => generalized(raw.text("entryCSN").split('#').next()?),
+        // The number begins with a time in microseconds; seconds are enough here.
+        Vendor::OpenLdap => generalized(&format!("{}Z", raw.text("entryCSN").get(..14)?)),
         Vendor::DirectoryServer389 | Vendor::FreeIpa => generalized(&raw.text("modifyTimestamp")),
         Vendor::ActiveDirectory => None,
     }
@@ -325,6 +326,17 @@ mod tests {
         check(Vendor::FreeIpa, "", ("modifyTimestamp", "20261120235600Z"), "");
         check(Vendor::FreeIpa, "", ("modifyTimestamp", "20271120235600Z"), "");
         check(Vendor::DirectoryServer389, "", ("modifyTimestamp", "yesterday"), "");
+    }
+
+    #[test]
+    fn times_of_change_follow_the_vendor() {
+        let time = |vendor: Vendor, attribute: &str, value: &str| {
+            time_of_change(vendor, &RawEntry::for_tests("cn=a", &[(attribute, value.as_bytes())]))
+        };
+        let csn = "20261121000000.123456Z#000000#000#000000";
+        assert_eq!(time(Vendor::OpenLdap, "entryCSN", csn), Some(1_795_219_200_000));
+        assert_eq!(time(Vendor::OpenLdap, "entryCSN", "2026"), None);
+        assert_eq!(time(Vendor::FreeIpa, "modifyTimestamp", "20261121000000Z"), Some(1_795_219_200_000));
     }
 
     #[test]
