@@ -274,6 +274,9 @@ fn settings_saved_on_the_page_are_read_back() {
         ("stopLeaversAfter", "30"),
         ("deleteLeaversAfter", "90"),
         ("mostNewPeople", "7"),
+        ("completeRunAt", "04:30"),
+        ("quietFrom", "22:00"),
+        ("quietTo", "06:00"),
         ("attributes.userEmployeeNumberAttribute", "uid"),
     ];
     let address = format!("{}/?lang=en#/servers/1/settings", site.address);
@@ -297,4 +300,41 @@ fn settings_saved_on_the_page_are_read_back() {
     browser.press("Save");
     browser.wait_for("The settings were saved.");
     assert_eq!(plugin.request("get-server", json!({ "id": id })).data()["stopLeaversAfter"], Value::Null);
+}
+
+/// Answers every call as a server does whose session has ended, until [`SIGN_IN`].
+const SIGN_OUT: &str = "window.ownFetch = window.fetch;
+    window.fetch = async () => new Response('Unauthorized', { status: 401 }); true";
+const SIGN_IN: &str = "window.fetch = window.ownFetch; true";
+
+#[test]
+fn what_is_typed_is_still_there_when_the_session_has_ended() {
+    let Some((_server, _world, mut plugin, id, site)) = in_step(&[Someone::new("ann", "Ann O'Neil")], |_| {}) else {
+        return;
+    };
+    let mut browser = Browser::start();
+    browser.open(&format!("{}/?lang=en#/servers/1/settings", site.address), "Which way values travel");
+    browser.set("mostNewPeople", "17");
+    browser.set("userFilter", "(&(objectClass=inetOrgPerson)(uid=*))");
+    browser.evaluate(SIGN_OUT);
+    browser.press("Save");
+    browser.wait_for("Your session has ended");
+    assert_eq!(browser.value("mostNewPeople"), "17");
+    // Somebody who looks elsewhere meanwhile finds it again.
+    browser.evaluate("location.hash = '#/conflicts'; true");
+    browser.wait_gone("Which way values travel");
+    browser.evaluate("location.hash = '#/servers/1/settings'; true");
+    browser.evaluate(SIGN_IN);
+    browser.evaluate("location.hash = '#/'; true");
+    browser.wait_gone("Which way values travel");
+    browser.evaluate("location.hash = '#/servers/1/settings'; true");
+    browser.wait_for("Which way values travel");
+    assert_eq!(browser.value("userFilter"), "(&(objectClass=inetOrgPerson)(uid=*))");
+    browser.press("Save");
+    browser.wait_for("The settings were saved.");
+    let saved = plugin.request("get-server", json!({ "id": id })).data().clone();
+    assert_eq!(
+        (&saved["mostNewPeople"], saved["userFilter"].as_str()),
+        (&json!(17), Some("(&(objectClass=inetOrgPerson)(uid=*))"))
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use ldap3::controls::{Assertion, PostRead, RawControl};
 use ldap3::{Ldap, LdapConnAsync, Mod, Scope, SearchEntry};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -43,7 +44,7 @@ impl Client {
             .collect()
     }
 
-    /// Replaces the value of an attribute of many entries, some at once, with `before` in front of each value.
+    /// Replaces, by compare-and-set, the value of an attribute of many entries, some at once, with `before` in front of each value.
     pub(crate) fn replace_all(&self, attribute: &str, values: &[(String, String)], before: &str) {
         self.runtime.block_on(async {
             let mut running = JoinSet::new();
@@ -52,6 +53,10 @@ impl Client {
                     running.join_next().await;
                 }
                 let (mut ldap, dn, attribute) = (self.ldap.clone(), dn.clone(), attribute.to_owned());
+                // As the module writes: only if the entry is as it was read, and with the new change mark in the answer.
+                let controls: Vec<RawControl> =
+                    vec![Assertion::new("(objectClass=*)").into(), PostRead::new(vec!["entryCSN"])];
+                ldap.with_controls(controls);
                 let new = HashSet::from([format!("{before}{value}")]);
                 running.spawn(async move {
                     let done = ldap.modify(&dn, vec![Mod::Replace(attribute, new)]).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::tasks::{PersonTask, batches, fields, without};
+use super::tasks::{PersonTask, batches, fields, tasks_of, without};
 use super::{Run, RunError, bases, deliver};
 use crate::journal::{self, ChangeRecord, Intent, SettleBatch};
 use crate::link::Link;
@@ -106,12 +106,13 @@ impl Run<'_, '_> {
         settled: &mut SettleBatch,
     ) -> Result<(), RunError> {
         let forward = self.job.policy.forward_to_mobile;
-        let batches = batches(plan, forward, &self.session.vault, self.session.random);
+        let batches = batches(plan);
         let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
         self.progress.enter("applying", total, self.session.host);
         let (mut done, mut told) = (0, 0);
         for batch in batches {
             self.stop_if_cancelled()?;
+            let batch = tasks_of(plan, batch, forward, &self.session.vault, self.session.random);
             let again = self.apply_batch(plan, &batch, outcomes, settled)?;
             if !again.is_empty() {
                 told += settled.events.len();

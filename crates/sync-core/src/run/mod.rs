@@ -11,6 +11,7 @@ use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind};
 use crate::host::Host;
 use crate::journal::{Compared, Journal, JournalError, SettleBatch, Watch};
 use crate::limits::{Hold, Limits};
+use crate::link::Link;
 use crate::pbx::{Pbx, PbxError, secret};
 use crate::person::DirectoryKey;
 use crate::plan::{Action, Plan};
@@ -43,6 +44,9 @@ use secrecy::ExposeSecret;
 
 /// Events handed to the PBX in one announcement, at most.
 const ANNOUNCED_AT_ONCE: u32 = 2_000;
+
+/// Links stored in one transaction at the end of a run.
+const STORED_AT_ONCE: usize = 2_000;
 
 /// What to synchronise.
 #[derive(Clone)]
@@ -289,6 +293,20 @@ impl Run<'_, '_> {
         if self.session.journal.cancel_requested(self.run_id)? { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
+    /// Stores links, some at a time: whoever else writes to the module's database gets their turn in between.
+    fn store_links(&mut self, mut unlinked: Vec<i64>, links: Vec<Link>) -> Result<(), RunError> {
+        let fingerprint = Some(self.job.policy.fingerprint.clone());
+        let mut links = links.into_iter();
+        loop {
+            let links: Vec<Link> = links.by_ref().take(STORED_AT_ONCE).collect();
+            if links.is_empty() {
+                return Ok(());
+            }
+            let (unlinked, fingerprint) = (std::mem::take(&mut unlinked), fingerprint.clone());
+            self.session.journal.settle(&SettleBatch { unlinked, links, fingerprint, ..SettleBatch::default() })?;
+        }
+    }
+
     /// Where the next run begins, with what only the reading could tell.
     fn next_watch(&self, next: Watch, newest: Option<String>, asked: &Option<BTreeSet<DirectoryKey>>) -> Watch {
         if asked.is_some() {
@@ -321,10 +339,7 @@ impl Run<'_, '_> {
         links.extend(bases::departed_links(plan, now));
         accounts.complete(&mut links);
         let unlinked: Vec<i64> = plan.people.iter().zip(outcomes).filter_map(bases::link_replaced).collect();
-        if !links.is_empty() {
-            let fingerprint = Some(self.job.policy.fingerprint.clone());
-            self.session.journal.settle(&SettleBatch { unlinked, links, fingerprint, ..SettleBatch::default() })?;
-        }
+        self.store_links(unlinked, links)?;
         let seen = decided::conflicts_to_show(plan, outcomes, accounts, decisions);
         self.session.journal.replace_conflicts(server_id, &seen, now, compared)?;
         self.session.journal.delete_decisions(&decided::done(plan, outcomes, decisions))?;
