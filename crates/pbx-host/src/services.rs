@@ -314,7 +314,6 @@ impl WriteLock {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how long the mutex is held is measured by the host")]
     fn attempt(&self) -> io::Result<bool> {
         let mut held = unpoisoned(&self.held);
         if held.is_some() {

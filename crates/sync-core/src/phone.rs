@@ -15,7 +15,10 @@ const MOST_KNOWN: usize = 400_000;
 
 /// How numbers were read. Reading one takes longer than everything else a plan does for somebody, and directories hold the
 /// same ones day after day.
-static READ: LazyLock<Mutex<HashMap<Option<Region>, HashMap<String, Option<String>>>>> = LazyLock::new(Mutex::default);
+static READ: LazyLock<Mutex<HashMap<Option<Region>, Numbers>>> = LazyLock::new(Mutex::default);
+
+/// Texts and the numbers they mean.
+type Numbers = HashMap<String, Option<String>>;
 
 /// How numbers written without a country code are read.
 #[derive(Clone, Copy, Debug, Default)]

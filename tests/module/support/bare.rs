@@ -55,7 +55,7 @@ impl Client {
                 let (mut ldap, dn, attribute) = (self.ldap.clone(), dn.clone(), attribute.to_owned());
                 // As the module writes: only if the entry is as it was read, and with the new change mark in the answer.
                 let controls: Vec<RawControl> =
-                    vec![Assertion::new("(objectClass=*)").into(), PostRead::new(vec!["entryCSN"])];
+                    vec![Assertion::new("(objectClass=*)"), PostRead::new(vec!["entryCSN"])];
                 ldap.with_controls(controls);
                 let new = HashSet::from([format!("{before}{value}")]);
                 running.spawn(async move {
