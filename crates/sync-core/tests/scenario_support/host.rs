@@ -67,6 +67,7 @@ impl Host for HostDouble {
     }
 
     /// Nothing here waits for anybody, but the time of a file has to move on.
+    #[expect(clippy::disallowed_methods, reason = "a host waits where it is asked to")]
     fn pause(&self, ms: u32) {
         std::thread::sleep(std::time::Duration::from_millis(u64::from(ms).min(25)));
     }
