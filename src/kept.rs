@@ -31,7 +31,8 @@ struct Inside {
     directories: BTreeMap<i64, (u64, LdapDirectory)>,
     looks: BTreeMap<i64, Look>,
     journal: String,
-    resting: Option<i64>,
+    /// From when until when there is nothing to do.
+    resting: Option<(i64, i64)>,
 }
 
 /// When a server was looked at by this process.
@@ -94,7 +95,7 @@ impl Kept {
 
     /// When this process looked at a server last; 0 is never. A time in the future is none.
     pub(crate) fn looked_at(&self, server_id: i64, now: i64) -> i64 {
-        self.inside().looks.get(&server_id).map_or(0, |look| look.at).min(now)
+        self.inside().looks.get(&server_id).map(|look| look.at).filter(|at| *at <= now).unwrap_or_default()
     }
 
     /// Whether the last look failed.
@@ -113,15 +114,17 @@ impl Kept {
     /// Until when there is nothing to do, if the module's database is what it was when that was found out.
     pub(crate) fn rests_until(&self, database: &Path, now: i64) -> Option<i64> {
         let inside = self.inside();
-        inside.resting.filter(|until| now < *until && inside.journal == file_state(database))
+        // A clock that was set back is no reason to rest.
+        let (_, until) = inside.resting.filter(|(since, until)| (*since..*until).contains(&now))?;
+        (inside.journal == file_state(database)).then_some(until)
     }
 
     /// Notes until when there is nothing to do. It counts from the second time on: had the database been written to just
     /// before the first, a further write could have left it with the same time.
-    pub(crate) fn rest(&self, database: &Path, until: Option<i64>) {
+    pub(crate) fn rest(&self, database: &Path, now: i64, until: Option<i64>) {
         let state = file_state(database);
         let mut inside = self.inside();
-        inside.resting = until.filter(|_| inside.journal == state);
+        inside.resting = until.filter(|_| inside.journal == state).map(|until| (now, until));
         inside.journal = state;
     }
 }
@@ -166,7 +169,7 @@ mod tests {
         let kept = Kept::default();
         let told: Vec<bool> = [1_000, 61_000, 601_000, 602_000, 500].map(|now| kept.look(1, now)).to_vec();
         assert_eq!(told, [true, false, true, false, true]);
-        assert_eq!((kept.looked_at(1, 1_000), kept.looked_at(1, 100), kept.looked_at(2, 1_000)), (500, 100, 0));
+        assert_eq!((kept.looked_at(1, 1_000), kept.looked_at(1, 100), kept.looked_at(2, 1_000)), (500, 0, 0));
     }
 
     #[test]
@@ -175,10 +178,11 @@ mod tests {
         let file = directory.path().join("module.db");
         fs::write(&file, "1").unwrap();
         let kept = Kept::default();
-        kept.rest(&file, Some(100));
+        kept.rest(&file, 40, Some(100));
         assert_eq!(kept.rests_until(&file, 50), None, "at first it is not sure");
-        kept.rest(&file, Some(100));
+        kept.rest(&file, 40, Some(100));
         assert_eq!(kept.rests_until(&file, 50), Some(100));
+        assert_eq!(kept.rests_until(&file, 30), None, "the clock was set back");
         assert_eq!(kept.rests_until(&file, 100), None);
         fs::write(&file, "22").unwrap();
         assert_eq!(kept.rests_until(&file, 50), None);

@@ -79,7 +79,7 @@ fn measure(size: usize) {
     println!("| {size} | get-people with a search | {} ms | | | |", page.as_millis());
     phases(&world);
     println!("| {size} | peak memory of the host program in all | {} MiB | | | |", plugin.peak_memory() / 1024);
-    write_back(size, &world, &server, &people, &settings, &id);
+    write_back(size, &world, &server, &settings, &id);
 }
 
 /// What the worker's ticks cost: an idle one, and one after ten changes. The clock stands still, so each tick has a host of
@@ -117,7 +117,7 @@ fn ticks(size: usize, world: &World, server: &Directory, people: &[Someone]) {
 }
 
 /// Everybody's number to the directory, against the same changes made by a bare loop of ldap3 with as many at once.
-fn write_back(size: usize, world: &World, server: &Directory, people: &[Someone], settings: &Value, id: &Value) {
+fn write_back(size: usize, world: &World, server: &Directory, settings: &Value, id: &Value) {
     let mut plugin = world.installation.start();
     let mut settings = settings.clone();
     settings["updateAttributes"] = json!(true);
@@ -128,10 +128,9 @@ fn write_back(size: usize, world: &World, server: &Directory, people: &[Someone]
     let log = std::fs::read_to_string(&world.installation.log).unwrap_or_default();
     let phase = log.lines().skip(lines).find_map(|line| line.split("writing-back took ").nth(1)?.strip_suffix(" ms"));
     let ours = Duration::from_millis(phase.and_then(|text| text.parse().ok()).expect("the phase is logged"));
-    let numbers: Vec<(String, String)> = people
-        .iter()
-        .filter_map(|person| Some((server.dn(&person.login), server.values(&person.login, "telephoneNumber").pop()?)))
-        .collect();
+    let numbers = server.by_login("telephoneNumber");
+    let numbers: Vec<(String, String)> =
+        numbers.into_iter().filter_map(|(login, mut values)| Some((server.dn(&login), values.pop()?))).collect();
     let client = bare::Client::open(server);
     client.replace_all("telephoneNumber", &numbers, "8");
     let bare = timed(|| client.replace_all("telephoneNumber", &numbers, ""));

@@ -186,7 +186,7 @@ fn marks_that_are_foreign_hostile_or_from_the_future_read_everybody_and_nobody_l
     let mut scene = Scene::in_step(&server, "ldaps", |_| {});
     let future = "20991231235959.000000Z#000000#000#000000";
     let another = "20200101000000.000000Z#000000#0ff#000000";
-    for mark in [future, another, "newest:1/1", "rid=1,csn=\u{1}';--", "0123abcd/42", "x"] {
+    for mark in [future, another, "newest:1/1/1", "rid=1,csn=\u{1}';--", "0123abcd/42", "x"] {
         let sides = scene.world.sides(&server);
         scene.change_mark(mark);
         let log = scene.tick();

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use ldap3::asn1::PL;
-use ldap3::controls::{RawControl, RefreshMode, SyncRequest};
+use ldap3::controls::{Control, RawControl, RefreshMode, SyncRequest};
 use ldap3::{ResultEntry, Scope};
 use sync_core::directory::{Changed, DirectoryError};
 use sync_core::person::DirectoryKey;
@@ -29,6 +29,8 @@ use crate::{ber, dn, ids};
 const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// The control that goes with each entry of such an answer (RFC 4533, 2.3).
 const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
+/// The control at the end of such an answer (RFC 4533, 2.4).
+const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 /// Shows deleted objects (MS-ADTS 3.1.1.3.4.1.14).
 const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 /// Beginning of a mark that is the newest time of a change.
@@ -76,47 +78,93 @@ pub(crate) async fn changed(
     since: &str,
     time: i64,
 ) -> Result<Changed, DirectoryError> {
-    match (mark(connection, settings).await?, settings.vendor) {
-        (Some(now), _) if now == since => Ok(Changed::People(BTreeSet::new())),
-        (Some(now), Vendor::ActiveDirectory) => by_usn(connection, settings, since, &now).await,
-        (Some(now), _) => by_synchronisation(connection, settings, since, &now).await,
-        (None, _) => by_time(connection, settings, since, time).await,
+    let changed = match (mark(connection, settings).await?, settings.vendor) {
+        (Some(now), _) if now == since => return Ok(Changed::People(BTreeSet::new())),
+        (Some(now), Vendor::ActiveDirectory) => by_usn(connection, settings, since, &now).await?,
+        (Some(now), _) => by_synchronisation(connection, settings, since, &now).await?,
+        (None, _) => return by_time(connection, settings, since, time).await,
+    };
+    match changed {
+        Changed::People(changed) if asks_for_groups(&people_filter(settings)?) => {
+            Ok(Changed::Present { changed, present: everybody(connection, settings).await?, newest: None })
+        }
+        other => Ok(other),
     }
 }
 
-/// The newest time of a change, and when it was seen first: the mark for a server that has none of its own. Both are Unix
-/// time in milliseconds, the first by the server's clock, the second by ours.
+/// Whether the filter depends on groups: who joins or leaves one is not changed by it (in Active Directory `memberOf` is
+/// a back link, MS-ADTS 3.1.1.1.6).
+fn asks_for_groups(filter: &str) -> bool {
+    filter.to_ascii_lowercase().contains("memberof")
+}
+
+/// The identifiers of everybody whom base and filter find.
+async fn everybody(
+    connection: &mut Connection,
+    settings: &ServerSettings,
+) -> Result<BTreeSet<DirectoryKey>, DirectoryError> {
+    let (base, filter) = (settings.search_base(), people_filter(settings)?);
+    let page_size = settings.page_size.clamp(1, LARGEST_PAGE);
+    let search = Search { base: &base, filter: &filter, attributes: id_attributes(settings), page_size };
+    let mut present = BTreeSet::new();
+    let keep = |entry: RawEntry| {
+        present.extend(ids::key(settings.vendor, &entry));
+        Ok(())
+    };
+    connection.search_all(settings, &search, keep, &mut || ControlFlow::Continue(())).await?;
+    Ok(present)
+}
+
+/// The newest time of a change, when it was seen first, and when somebody looked last as far as that matters: the mark for
+/// a server that has none of its own. All are Unix time in milliseconds, the first by the server's clock, the others by
+/// ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Newest {
     time: i64,
     seen: i64,
+    looked: i64,
 }
 
 impl Newest {
     pub(crate) fn new(time: i64, seen: i64) -> Newest {
-        Newest { time, seen }
+        Newest { time, seen, looked: seen }
     }
 
     fn read(mark: &str) -> Option<Newest> {
-        let (time, seen) = mark.strip_prefix(NEWEST)?.split_once('/')?;
-        Some(Newest { time: time.parse().ok()?, seen: seen.parse().ok()? })
+        let mut parts = mark.strip_prefix(NEWEST)?.split('/').map(|part| part.parse().ok());
+        let newest = Newest { time: parts.next()??, seen: parts.next()??, looked: parts.next()?? };
+        parts.next().is_none().then_some(newest)
     }
 
     /// The mark.
     pub(crate) fn mark(self) -> String {
-        format!("{NEWEST}{}/{}", self.time, self.seen)
+        format!("{NEWEST}{}/{}/{}", self.time, self.seen, self.looked)
     }
 
-    /// Entries that changed later than this have to be looked at; `now` by our clock.
-    fn floor(self, now: i64) -> i64 {
-        let settled = now.saturating_sub(self.seen) > OVERLAP;
-        if settled { self.time } else { self.time.saturating_sub(OVERLAP) }
+    /// Whether somebody has looked so late that nothing can turn up any more that was changed before the newest time.
+    fn is_settled(self) -> bool {
+        self.looked.saturating_sub(self.seen) > OVERLAP
     }
 
-    /// The newest of this and of what was found.
+    /// Entries that changed later than this have to be looked at.
+    fn floor(self) -> i64 {
+        if self.is_settled() { self.time } else { self.time.saturating_sub(OVERLAP) }
+    }
+
+    /// After a look at `now` that found nothing newer.
+    fn looked_at(self, now: i64) -> Newest {
+        if self.is_settled() { self } else { Newest { looked: now.max(self.looked), ..self } }
+    }
+
+    /// The newest of this and of what was found. A time that lies in the future is none: it would hide what comes after.
     fn and(self, found: i64, now: i64) -> Newest {
-        if found > self.time { Newest::new(found, now) } else { self }
+        if found > self.time && !lies_ahead(found, now) { Newest::new(found, now) } else { self }
     }
+}
+
+/// Whether a server's time is further ahead of ours than clocks may differ.
+pub(crate) fn lies_ahead(time: i64, now: i64) -> bool {
+    time > now.saturating_add(OVERLAP)
 }
 
 /// Entries changed since, in the whole domain: somebody who was moved out of the unit, or no longer fits the filter, has
@@ -140,7 +188,7 @@ async fn by_usn(
         return Ok(Changed::Unknown("the domain controller counts from an earlier number than before".to_owned()));
     }
     let base = dn::context_of(&settings.search_base(), &connection.root.naming_contexts);
-    let filter = format!("(&(objectClass=user)(!(objectClass=computer))(uSNChanged>={}))", number.saturating_add(1));
+    let filter = format!("(&(objectClass=person)(!(objectClass=computer))(uSNChanged>={}))", number.saturating_add(1));
     let search = Search { base: &base, filter: &filter, attributes: id_attributes(settings), page_size: LARGEST_PAGE };
     let mut keys = BTreeSet::new();
     let keep = |entry: RawEntry| {
@@ -191,8 +239,9 @@ async fn by_synchronisation(
     if let Some(text) = answer.malformed {
         return Ok(Changed::Unknown(format!("what has changed could not be understood: {text}")));
     }
+    let deletions_told = answer.deletions_told || tells_deletions(&result.ctrls);
     let Answer { changed, present, .. } = answer;
-    Ok(match present.is_empty() {
+    Ok(match deletions_told && present.is_empty() {
         true => Changed::People(changed),
         false => Changed::Present { changed, present, newest: None },
     })
@@ -212,9 +261,18 @@ fn went_back(since: &str, now: &str) -> Option<String> {
     })
 }
 
+/// Whether a Sync Done control says that deleted entries were named (RFC 4533, 2.4); else those are named who are left.
+fn tells_deletions(controls: &[Control]) -> bool {
+    let Some(value) = control_value(controls, SYNC_DONE) else { return false };
+    let Ok((done, _)) = ber::element(value) else { return false };
+    let parts = ber::elements(done.content).unwrap_or_default();
+    parts.iter().any(|part| part.tag == ber::BOOLEAN && part.content != [0])
+}
+
 /// What a content synchronisation brings.
 #[derive(Debug, Default)]
 struct Answer {
+    deletions_told: bool,
     changed: BTreeSet<DirectoryKey>,
     present: BTreeSet<DirectoryKey>,
     malformed: Option<&'static str>,
@@ -261,6 +319,7 @@ impl Answer {
         let set = parts.iter().find(|part| part.tag == ber::SET).ok_or("a set without members")?;
         let keys: BTreeSet<DirectoryKey> =
             ber::elements(set.content)?.iter().map(|id| uuid(id.content)).collect::<Result<_, _>>()?;
+        self.deletions_told |= deleted;
         if deleted {
             self.changed.extend(keys)
         } else {
@@ -292,18 +351,18 @@ async fn by_time(
     let Some(since) = Newest::read(since) else {
         return Ok(Changed::Unknown("the mark kept is not a time".to_owned()));
     };
-    let floor = since.floor(now);
+    let floor = since.floor();
     let (base, filter) = (settings.search_base(), people_filter(settings)?);
     let mut attributes = id_attributes(settings);
     attributes.push(if settings.vendor == Vendor::OpenLdap { "entryCSN" } else { "modifyTimestamp" }.to_owned());
     let page_size = settings.page_size.clamp(1, LARGEST_PAGE);
     let search = Search { base: &base, filter: &filter, attributes, page_size };
-    let (mut changed, mut present, mut newest) = (BTreeSet::new(), BTreeSet::new(), since);
+    let (mut changed, mut present, mut newest) = (BTreeSet::new(), BTreeSet::new(), since.looked_at(now));
     let keep = |entry: RawEntry| {
         let Some(key) = ids::key(settings.vendor, &entry) else { return Ok(()) };
         let time = time_of_change(settings.vendor, &entry);
         newest = newest.and(time.unwrap_or(since.time), now);
-        if time.is_none_or(|time| time > floor) {
+        if time.is_none_or(|time| time > floor || lies_ahead(time, now)) {
             changed.insert(key.clone());
         }
         present.insert(key);
@@ -341,14 +400,20 @@ mod tests {
     #[test]
     fn what_changed_shortly_before_the_newest_is_looked_at_for_a_while() {
         const MINUTE: i64 = 60 * 1000;
-        let newest = Newest::new(100 * MINUTE, 40 * MINUTE);
+        let newest = Newest::new(100 * MINUTE, 100 * MINUTE);
         assert_eq!(Newest::read(&newest.mark()), Some(newest));
-        assert_eq!(Newest::read("newest:1"), None);
-        assert_eq!(newest.floor(41 * MINUTE), 95 * MINUTE);
-        assert_eq!(newest.floor(46 * MINUTE), 100 * MINUTE);
-        assert_eq!(newest.floor(0), 95 * MINUTE, "a clock that was set back");
-        assert_eq!(newest.and(99 * MINUTE, 50 * MINUTE), newest);
-        assert_eq!(newest.and(101 * MINUTE, 50 * MINUTE), Newest::new(101 * MINUTE, 50 * MINUTE));
+        for other in ["newest:1", "newest:1/2", "newest:1/2/3/4", "newest:a/b/c"] {
+            assert_eq!(Newest::read(other), None, "{other}");
+        }
+        assert_eq!(newest.floor(), 95 * MINUTE);
+        assert_eq!(newest.looked_at(101 * MINUTE).floor(), 95 * MINUTE);
+        let late = newest.looked_at(106 * MINUTE);
+        assert_eq!(late.floor(), 100 * MINUTE);
+        assert_eq!(late.looked_at(200 * MINUTE), late, "and that is that");
+        assert_eq!(newest.looked_at(0), newest, "a clock that was set back");
+        assert_eq!(newest.and(99 * MINUTE, 110 * MINUTE), newest);
+        assert_eq!(newest.and(101 * MINUTE, 110 * MINUTE), Newest::new(101 * MINUTE, 110 * MINUTE));
+        assert_eq!(newest.and(9000 * MINUTE, 110 * MINUTE), newest, "an entry from the future hides no other");
     }
 
     #[test]

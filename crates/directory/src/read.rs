@@ -8,7 +8,7 @@ use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Photo};
 use sync_core::vault::Vault;
 use x509_parser::asn1_rs::GeneralizedTime;
 
-use crate::changes::Newest;
+use crate::changes::{Newest, lies_ahead};
 use crate::connection::{Connection, RootDse, Search};
 use crate::entry::{MAX_VALUES, RawEntry};
 use crate::errors::error;
@@ -155,7 +155,8 @@ impl<'a> Gathered<'a> {
             self.warn(format!("{} was left out: it has no {names}. Is the server's type right?", raw.dn));
             return Ok(());
         };
-        self.newest = self.newest.max(time_of_change(self.settings.vendor, raw));
+        let time = time_of_change(self.settings.vendor, raw).filter(|time| !lies_ahead(*time, self.now));
+        self.newest = self.newest.max(time);
         let (mut attributes, mut unusable) = self.values(raw);
         let refused_secrets = self.secrets(raw, &mut attributes, &mut unusable);
         let employee_number = match self.settings.attributes.employee_number.as_str() {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decision::{Choice, Decisions};
-use crate::link::Link;
+use crate::link::{Link, LinkState};
 use crate::normalise::{Person, same};
-use crate::person::{AccountState, Employee, Field};
+use crate::person::{AccountState, DirectoryKey, Employee, Field};
 use crate::phone::PhoneRules;
 
 /// What a person was found to be.
@@ -102,6 +102,14 @@ pub struct Candidates<'a> {
     pub complete: bool,
     /// How telephone numbers are read.
     pub phones: &'a PhoneRules,
+    /// The people who were asked for, where not everybody was: others are what their links say.
+    pub asked: Option<&'a BTreeSet<DirectoryKey>>,
+}
+
+impl Candidates<'_> {
+    fn is_active_and_not_asked(&self, link: &Link) -> bool {
+        link.state == LinkState::Active && self.asked.is_some_and(|asked| !asked.contains(&link.key))
+    }
 }
 
 /// Matches people to employees.
@@ -110,6 +118,7 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
     let by_key: BTreeMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
     let identities = Identities::new(employees);
     let mut active: BTreeSet<i64> = active_employees(people, links, &by_key);
+    active.extend(links.iter().filter(|link| candidates.is_active_and_not_asked(link)).map(|link| link.user_id));
     let mut matches: Vec<Option<Match>> = people
         .iter()
         .map(|person| match by_key.get(person.key.as_str()) {
@@ -409,7 +418,7 @@ fn names(candidates: &[usize], employees: &[Employee]) -> String {
 mod tests {
     use super::*;
     use crate::decision::Decision;
-    use crate::person::{DirectoryKey, Values};
+    use crate::person::Values;
     use proptest::prelude::*;
 
     fn values(text: &str) -> Values {
@@ -439,7 +448,10 @@ mod tests {
     ) -> Matching {
         let (decisions, phones) = (Decisions::default(), PhoneRules::new("RU"));
         let decisions = &decisions;
-        match_people(people, Candidates { links, employees, linked_elsewhere, decisions, complete, phones: &phones })
+        match_people(
+            people,
+            Candidates { links, employees, linked_elsewhere, decisions, complete, phones: &phones, asked: None },
+        )
     }
 
     #[track_caller]
@@ -599,6 +611,7 @@ mod tests {
                 linked_elsewhere: &BTreeSet::from([112]),
                 decisions: &Decisions::new(vec![decision]),
                 complete: true,
+                asked: None,
                 phones: &PhoneRules::default(),
             },
         );

@@ -220,7 +220,7 @@ fn extension_start(raw: &str, rules: &Rules<'_>) -> Option<usize> {
 
 /// The name MikoPBX stores: no control characters, single spaces, at most [`LONGEST_NAME`] characters, nothing that
 /// MikoPBX's text filter refuses.
-fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let name: String = words.join(" ").chars().take(LONGEST_NAME).collect();

@@ -382,6 +382,7 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
         linked_elsewhere: inputs.linked_elsewhere,
         decisions: inputs.decisions,
         complete: directory.coverage == Coverage::Full,
+        asked: directory.asked.as_ref(),
         phones: &inputs.phones,
     };
     let matching = match_people(&people, candidates);

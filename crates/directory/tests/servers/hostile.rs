@@ -334,6 +334,8 @@ fn a_value_added_by_somebody_else_at_the_same_moment_wins() {
         .write(&[write], Path::new("none"), &mut |_, outcome| outcomes.push(outcome.clone()))
         .expect("a connection");
     assert_eq!(outcomes, [WriteOutcome::ChangedMeanwhile]);
+    // The connection is kept until then.
+    drop(directory);
     // ENUMERATED 0 is add, 1 is delete (RFC 4511, 4.6).
     let changes: Vec<Vec<u8>> = seen.into_iter().collect();
     let holds = |body: &[u8], part: &[u8]| body.windows(part.len()).any(|window| window == part);

@@ -35,12 +35,12 @@ impl Journal {
         self.read(|tx| Ok(tx.query_row(query, [server_id], |row| row.get::<_, i64>(0))? as usize))
     }
 
-    /// The entries of people of a server who are in use.
-    pub fn active_keys(&self, server_id: i64) -> Result<Vec<DirectoryKey>, JournalError> {
-        let query = "SELECT directory_key FROM links WHERE server_id = ?1 AND state = 'active'";
+    /// Every linked entry of a server with its state.
+    pub fn states(&self, server_id: i64) -> Result<BTreeMap<DirectoryKey, LinkState>, JournalError> {
+        let query = "SELECT directory_key, state FROM links WHERE server_id = ?1";
         self.read(|tx| {
             let mut statement = tx.prepare_cached(query)?;
-            let rows = statement.query_map([server_id], |row| Ok(DirectoryKey(row.get(0)?)))?;
+            let rows = statement.query_map([server_id], |row| Ok((DirectoryKey(row.get(0)?), row.get(1)?)))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }

@@ -62,10 +62,13 @@ impl Journal {
         self.read(|tx| Ok(tx.query_row(query, [server_id], |row| row.get(0))?))
     }
 
-    /// The people of a server about whom something was decided since, and those who wait in the conflict table.
+    /// The people of a server about whom something was decided, those who wait in the conflict table, and some whose entry
+    /// the last run could not settle as a whole.
     pub fn waiting_people(&self, server_id: i64) -> Result<Vec<DirectoryKey>, JournalError> {
         let query = "SELECT directory_key FROM decisions WHERE server_id = ?1
-                     UNION SELECT directory_key FROM conflicts WHERE server_id = ?1 AND directory_key <> ''";
+                     UNION SELECT directory_key FROM conflicts WHERE server_id = ?1 AND directory_key <> ''
+                     UNION SELECT * FROM (SELECT directory_key FROM links
+                                          WHERE server_id = ?1 AND state = 'active' AND change_mark = '' LIMIT 100)";
         self.read(|tx| {
             let mut statement = tx.prepare_cached(query)?;
             let rows = statement.query_map([server_id], |row| Ok(DirectoryKey(row.get(0)?)))?;

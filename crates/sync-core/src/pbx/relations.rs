@@ -104,8 +104,21 @@ fn any_among(columns: &[&str]) -> String {
 
 /// Every row that belongs to a number, in the order of [`OWNERS`] and then of the rows: its number, table and id.
 pub(super) fn owned(connection: &Connection, schema: &Schema) -> rusqlite::Result<Vec<(String, Table, i64)>> {
+    owned_in(connection, schema, &OWNERS)
+}
+
+/// The same, of the tables that do not grow with the employees.
+pub(super) fn owned_besides_employees(
+    connection: &Connection,
+    schema: &Schema,
+) -> rusqlite::Result<Vec<(String, Table, i64)>> {
+    let others: Vec<Table> = OWNERS.into_iter().filter(|table| !is_indexed(*table, "extension")).collect();
+    owned_in(connection, schema, &others)
+}
+
+fn owned_in(connection: &Connection, schema: &Schema, tables: &[Table]) -> rusqlite::Result<Vec<(String, Table, i64)>> {
     let mut found = Vec::new();
-    for table in OWNERS.into_iter().filter(|&table| schema.has(table, "extension")) {
+    for table in tables.iter().copied().filter(|&table| schema.has(table, "extension")) {
         let sql = format!("SELECT id, extension FROM {} WHERE extension <> '' ORDER BY id", table.name());
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query([])?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::index::Indexed;
-use super::relations::{owned, references};
+use super::relations::{owned, owned_besides_employees, references};
 use super::schema::{Schema, Table, text};
 use super::state::{
     DEFAULT_LANGUAGE, Extension, Person, comparable_email, extensions, extensions_ending_like, extensions_with,
@@ -133,6 +133,9 @@ fn add_owners(
     for (number, found) in references(rows, concerned)? {
         let Some(owner) = found.iter().find(|reference| reference.is_owner()) else { continue };
         numbers.entry(number).or_insert_with(|| leftover(owner.table, owner.row));
+    }
+    for (number, table, row) in owned_besides_employees(rows.connection, rows.schema)? {
+        numbers.entry(number).or_insert_with(|| leftover(table, row));
     }
     Ok(())
 }

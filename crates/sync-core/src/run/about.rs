@@ -6,13 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::decision::Decisions;
 use crate::directory::DirectorySnapshot;
 use crate::link::{Link, LinkState};
+use crate::normalise;
 use crate::pbx::About;
 use crate::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
+use crate::phone::PhoneRules;
 use crate::policy::Policy;
 
 /// What is to be read of the PBX: the people's employees, whoever an administrator has named, and every value that the
 /// directory has.
-pub(super) fn about(directory: &DirectorySnapshot, links: &[Link], decisions: &Decisions) -> About {
+pub(super) fn about(
+    directory: &DirectorySnapshot,
+    links: &[Link],
+    decisions: &Decisions,
+    phones: &PhoneRules,
+) -> About {
     let mut about = About::default();
     for link in links {
         about.users.insert(link.user_id);
@@ -22,19 +29,22 @@ pub(super) fn about(directory: &DirectorySnapshot, links: &[Link], decisions: &D
         about.users.extend(decisions.about_person(&entry.key).and_then(|decision| decision.user_id));
         for (field, value) in entry.attributes.iter().flat_map(|(field, values)| values.iter().map(move |v| (field, v)))
         {
-            add_value(&mut about, *field, value);
+            add_value(&mut about, *field, value, phones);
         }
     }
     about
 }
 
-fn add_value(about: &mut About, field: Field, value: &str) {
+fn add_value(about: &mut About, field: Field, value: &str, phones: &PhoneRules) {
     match field {
-        // As the PBX stores it: no control characters, single spaces.
-        Field::Name => drop(about.names.insert(value.split_whitespace().collect::<Vec<_>>().join(" "))),
+        Field::Name => about.names.extend(normalise::name(value).ok()),
         Field::Email => drop(about.emails.insert(value.to_owned())),
         Field::Number | Field::Mobile => {
             about.phones.insert(value.to_owned());
+            if let Some(digits) = phones.mobile(value) {
+                about.numbers.insert(digits.clone());
+                about.phones.insert(digits);
+            }
             about.numbers.extend(numbers_in(value));
         }
         Field::Photo | Field::Secret => {}

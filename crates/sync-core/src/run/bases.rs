@@ -1,8 +1,10 @@
 //! The links after a run: pure functions of the plan and of what became of it.
 
+use std::collections::BTreeSet;
+
 use crate::link::{Link, LinkState, Unsettled};
 use crate::normalise::same;
-use crate::person::{AccountState, Field, Side};
+use crate::person::{AccountState, DirectoryKey, Field, Side};
 use crate::phone::PhoneRules;
 use crate::plan::{Action, PersonPlan, Plan};
 use crate::policy::{Direction, Policy};
@@ -20,10 +22,15 @@ pub(super) struct Terms<'a> {
 
 /// The links of a plan's people that differ from those stored.
 pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], terms: Terms<'_>) -> Vec<Link> {
+    // Whose account was switched has had a link stored since that knows nothing else.
+    let switched: BTreeSet<&DirectoryKey> = plan.accounts.iter().map(|account| &account.link.key).collect();
     plan.people
         .iter()
         .zip(outcomes)
-        .filter(|(_, outcome)| !outcome.stored || outcome.changes.keys().any(|(side, _)| *side == Side::Directory))
+        .filter(|(person, outcome)| {
+            let written_back = outcome.changes.keys().any(|(side, _)| *side == Side::Directory);
+            !outcome.stored || written_back || switched.contains(&person.person.key)
+        })
         .filter_map(|(person, outcome)| {
             let link = link_after(person, outcome, terms).or_else(|| left_uncompared(person))?;
             (person.link.as_ref() != Some(&link)).then_some(link)

@@ -14,7 +14,7 @@ use crate::limits::{Hold, Limits};
 use crate::link::Link;
 use crate::pbx::{Pbx, PbxError, secret};
 use crate::person::DirectoryKey;
-use crate::plan::{Action, Plan};
+use crate::plan::{PersonPlan, Plan};
 use crate::policy::Policy;
 use crate::previewed::Previewed;
 use crate::report::{PersonOutcome, count, hold_row, summary};
@@ -120,11 +120,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether it looked at a few people and found nothing to do for them.
-    fn is_about_nothing(&self) -> bool {
+    /// Whether it looked at a few people and found nothing to do for them. Those who were `waiting` may go on waiting.
+    fn is_about_nothing(&self, waiting: &BTreeSet<DirectoryKey>) -> bool {
         let plan = &self.plan;
         let left = plan.departures.iter().any(|departure| departure.state != departure.link.state);
-        let does = plan.people.iter().any(|person| person.does_something() || person.action == Action::Wait);
+        let tells = |person: &PersonPlan| !person.conflicts.is_empty() && !waiting.contains(&person.person.key);
+        let does = plan.people.iter().any(|person| person.does_something() || tells(person));
         !plan.everybody && self.holds.is_empty() && plan.accounts.is_empty() && !left && !does
     }
 
@@ -193,12 +194,13 @@ pub fn synchronise(job: Job<'_>, session: &mut Session<'_>) -> Result<Option<Rep
         Some(_) => return Err(RunError::Cancelled),
         None => session.journal.begin_run(job.policy.server_id, kind, now)?,
     };
+    let waiting = beginning.as_ref().map(|beginning| beginning.waiting.clone()).unwrap_or_default();
     let mut run = Run { job, run_id, session, progress: Progress::new(run_id), beginning, asked_before };
     let carried_out = run.carry_out();
     let delivered = deliver(run.session.journal, run.session.host);
     let ended = carried_out.and_then(|report| delivered.map(|()| report).map_err(RunError::from));
     let report = run.close(ended)?;
-    if report.is_about_nothing() {
+    if report.is_about_nothing(&waiting) {
         session.journal.forget_run(report.run_id)?;
         return Ok(None);
     }
@@ -218,7 +220,7 @@ struct Run<'a, 'b> {
 impl Run<'_, '_> {
     fn carry_out(&mut self) -> Result<Report, RunError> {
         self.progress.enter("reading", 0, self.session.host);
-        let Beginning { scope, next } = match self.beginning.take() {
+        let Beginning { scope, next, .. } = match self.beginning.take() {
             Some(beginning) => beginning,
             None => scope::begin(&self.job, self.session)?,
         };

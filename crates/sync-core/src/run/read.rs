@@ -12,9 +12,9 @@ use crate::directory::{Coverage, DirectorySnapshot, ReadRequest};
 use crate::journal::Journal;
 use crate::link::{Link, LinkState};
 use crate::pbx::PbxSnapshot;
-use crate::person::{DirectoryKey, Field};
-use crate::phone;
-use crate::plan::{Inputs, Plan, Times, make};
+use crate::person::{DirectoryKey, Employee, Field};
+use crate::phone::{self, PhoneRules};
+use crate::plan::{Action, By, Inputs, Plan, Times, make};
 use crate::policy::Policy;
 
 /// What the reading of both sides came to.
@@ -65,8 +65,10 @@ pub(super) fn read_both_sides(
     let pbx = match &directory.asked {
         None => session.pbx.read()?,
         Some(_) => {
-            let pbx = session.pbx.read_about(&about::about(&directory, &links, &decisions))?;
-            add_links_about(policy, &directory, &pbx, &mut links, session.journal)?;
+            let phones = PhoneRules::new(&session.journal.region(policy.server_id)?);
+            add_links_about(policy, &directory, &[], &mut links, session.journal)?;
+            let pbx = session.pbx.read_about(&about::about(&directory, &links, &decisions, &phones))?;
+            add_links_about(policy, &directory, &pbx.employees, &mut links, session.journal)?;
             pbx
         }
     };
@@ -77,8 +79,17 @@ pub(super) fn read_both_sides(
         links.iter_mut().for_each(|link| link.forget_base(Field::Mobile));
     }
     let plan = plan(policy, session, &directory, &pbx, &links, &decisions)?;
+    if !plan.everybody && plan.people.iter().any(|person| may_be_somebody_else(person.action)) {
+        debug!("an employee was recognised: whether nobody else is meant shows when everybody is read");
+        return read_both_sides(policy, &Scope::Everybody, session, progress, planning);
+    }
     let DirectorySnapshot { asked, newest, .. } = directory;
     Ok(Reading { plan, region: region.to_owned(), decisions, began, asked, newest })
+}
+
+/// Whether somebody was recognised by what a person who was not read may have too.
+fn may_be_somebody_else(action: Action) -> bool {
+    matches!(action, Action::Adopt(By::Field(field)) if field != Field::Email)
 }
 
 /// Reads some people and their links. `None` when the answer could as well mean that something can no longer be read:
@@ -110,7 +121,8 @@ fn read_some(
     let links = session.journal.links_of_keys(policy.server_id, &all)?;
     let directory = read_directory(&links, Some(&all), session, progress)?;
     let seen = directory.entries.iter().any(|entry| witnesses.contains(&entry.key));
-    let sound = directory.coverage == Coverage::Full && (seen || witnesses.is_empty());
+    let nobody_to_ask = witnesses.is_empty() && !directory.entries.is_empty();
+    let sound = directory.coverage == Coverage::Full && (seen || nobody_to_ask);
     Ok(sound.then_some((links, directory)))
 }
 
@@ -118,11 +130,11 @@ fn read_some(
 fn add_links_about(
     policy: &Policy,
     directory: &DirectorySnapshot,
-    pbx: &PbxSnapshot,
+    employees: &[Employee],
     links: &mut Vec<Link>,
     journal: &Journal,
 ) -> Result<(), RunError> {
-    let users = pbx.employees.iter().map(|employee| employee.user_id).collect();
+    let users = employees.iter().map(|employee| employee.user_id).collect();
     let numbers = directory.entries.iter().map(|entry| entry.employee_number.as_str());
     let numbers = numbers.filter(|number| !number.is_empty()).collect();
     links.extend(journal.links_about(policy.server_id, &users, &numbers)?);

@@ -27,6 +27,8 @@ pub(super) enum Scope {
 #[derive(Clone, Debug)]
 pub(super) struct Beginning {
     pub(super) scope: Scope,
+    /// People among them who were waiting for a decision before.
+    pub(super) waiting: BTreeSet<DirectoryKey>,
     /// Where the next run begins once this one has settled everything.
     pub(super) next: Watch,
 }
@@ -43,7 +45,7 @@ pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginnin
     };
     let everybody = |why: &str, next: Watch| {
         debug!("server {server_id}: everybody is read: {why}");
-        Ok(Beginning { scope: Scope::Everybody, next })
+        Ok(Beginning { scope: Scope::Everybody, waiting: BTreeSet::new(), next })
     };
     if !job.keeps_up() {
         return everybody("somebody asked for it, or it is time for it", next);
@@ -64,13 +66,16 @@ pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginnin
             }
         }
     }
-    if keys.is_empty() && next.decided == before.decided {
+    let moved = !keys.is_empty() || next.pbx != before.pbx || next.decided != before.decided;
+    let waiting: BTreeSet<DirectoryKey> =
+        if moved { session.journal.waiting_people(server_id)?.into_iter().collect() } else { BTreeSet::new() };
+    keys.extend(waiting.iter().cloned());
+    if keys.is_empty() {
         if next != before {
             session.journal.note_watch(server_id, &next)?;
         }
-        return Ok(Beginning { scope: Scope::Nobody, next });
+        return Ok(Beginning { scope: Scope::Nobody, waiting, next });
     }
-    keys.extend(session.journal.waiting_people(server_id)?);
     let whole = Watch { complete: session.host.now(), ..next.clone() };
     if keys.len() > MOST {
         return everybody(&format!("{} people may have changed", keys.len()), whole);
@@ -79,7 +84,7 @@ pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginnin
         return everybody("changes are held", whole);
     }
     debug!("server {server_id}: {} people may have changed", keys.len());
-    Ok(Beginning { scope: Scope::Only(keys), next })
+    Ok(Beginning { scope: Scope::Only(keys), waiting, next })
 }
 
 /// Who may have changed in the directory; a sentence when it cannot tell.
@@ -101,9 +106,13 @@ fn changed_in_directory(
     if let Some(newest) = newest {
         next.mark = newest;
     }
-    let linked = session.journal.active_keys(server_id)?;
-    let gone = linked.into_iter().filter(|key| !present.contains(key));
-    Ok(Ok(gone.chain(changed).collect()))
+    let linked = session.journal.states(server_id)?;
+    let active = linked.iter().filter(|(_, state)| **state == LinkState::Active).map(|(key, _)| key);
+    let gone = active.filter(|key| !present.contains(key)).cloned();
+    // Somebody may have come into the filter without an edit of the entry, as by a group.
+    let outside = |state: &LinkState| matches!(state, LinkState::Absent | LinkState::Moved);
+    let come = present.iter().filter(|key| linked.get(key).is_none_or(outside)).cloned();
+    Ok(Ok(gone.chain(come).chain(changed).collect()))
 }
 
 /// Who is no longer on the PBX as the last run left them. `None` when telephone numbers are read differently now.
