@@ -185,6 +185,78 @@ fn settings_that_were_saved_and_marks_of_another_directory_read_everybody() {
     scene.assert_settled();
 }
 
+#[test]
+fn somebody_who_comes_back_under_another_name_is_as_before() {
+    let mut scene = settled();
+    scene.policy.leavers.stop_after = Some(0);
+    scene.directory.disable("bob");
+    scene.tick();
+    assert_eq!(scene.link("bob").expect("a link").state, LinkState::Disabled);
+    scene.directory.enable("bob");
+    scene.directory.set("bob", Name, "Robert");
+    scene.tick();
+    let link = scene.link("bob").expect("a link");
+    assert_eq!((link.state, link.stopped), (LinkState::Active, false));
+    assert_eq!((&link.shown[Name], &link.pbx[Name]), (&"Robert".to_owned(), &"Robert".to_owned()));
+    scene.edit_on_pbx(link.user_id, &[(Name, "Bobby")]);
+    scene.tick();
+    assert_eq!(scene.directory.value("bob", Name), "Bobby");
+    scene.tick();
+    scene.assert_settled();
+}
+
+#[test]
+fn somebody_who_is_hired_again_is_recognised_by_the_companys_number() {
+    let mut scene = settled();
+    scene.directory.set_employee_number("cyd", "4711");
+    scene.tick();
+    scene.directory.keep_only(|key| key != "cyd");
+    scene.tick();
+    scene.directory.add("again", &[(Name, "Cyd Married"), (Email, "married@x.test")]);
+    scene.directory.set_employee_number("again", "4711");
+    let report = scene.tick().expect("something to tell");
+    assert_eq!(about(&report, "again").0.action, Action::Wait, "{}", told(&report));
+    assert_eq!(scene.employees_named("Cyd Married"), 0);
+}
+
+#[test]
+fn a_namesake_of_somebody_who_is_in_use_and_was_not_asked_about_is_a_new_person() {
+    let mut scene = settled();
+    scene.directory.add("ann2", &[(Name, "Ann")]);
+    let report = scene.tick().expect("something to do");
+    assert_eq!(about(&report, "ann2").0.action, Action::Create, "{}", told(&report));
+    assert_eq!(scene.employees_named("Ann"), 2);
+    scene.tick();
+    scene.assert_settled();
+}
+
+#[test]
+fn a_number_that_somebody_else_frees_on_the_pbx_ends_the_waiting() {
+    let mut scene = settled();
+    scene.pbx.sql("INSERT INTO m_Extensions (number, type, callerid) VALUES ('277', 'QUEUE', 'Old queue')");
+    scene.directory.add("new", &[(Name, "New One"), (Number, "277")]);
+    let report = scene.tick().expect("something to tell");
+    assert_eq!(about(&report, "new").0.action, Action::Wait, "{}", told(&report));
+    assert!(scene.tick().is_none());
+    scene.pbx.sql("DELETE FROM m_Extensions WHERE number = '277'");
+    scene.tick().expect("something to do");
+    assert_eq!(scene.number_of("New One"), "277");
+    scene.tick();
+    scene.assert_settled();
+}
+
+#[test]
+fn everybody_edited_at_once_and_then_hidden_is_nobody_who_left() {
+    let mut scene = settled();
+    for key in ["ann", "bob", "cyd", "dan", "eve", "fay"] {
+        scene.directory.set(key, Email, &format!("{key}.new@x.test"));
+    }
+    scene.directory.hides_everybody = true;
+    let report = scene.tick().expect("everybody was read");
+    assert!(report.plan.everybody && !report.holds.is_empty(), "{}", told(&report));
+    assert!(scene.journal.links(scene.policy.server_id).expect("links").iter().all(|l| l.state == LinkState::Active));
+}
+
 /// One thing somebody does between two ticks.
 #[derive(Clone, Debug)]
 enum Step {

@@ -78,6 +78,18 @@ impl DirectoryDouble {
         self.touch(key);
     }
 
+    /// Switches an account on again.
+    pub(crate) fn enable(&mut self, key: &str) {
+        self.entry(key).account = AccountState::Active;
+        self.touch(key);
+    }
+
+    /// Gives an entry the number by which the company knows the person.
+    pub(crate) fn set_employee_number(&mut self, key: &str, number: &str) {
+        self.entry(key).employee_number = number.to_owned();
+        self.touch(key);
+    }
+
     /// Deletes all entries but some.
     pub(crate) fn keep_only(&mut self, keep: impl Fn(&str) -> bool) {
         let gone: Vec<String> = self.entries.keys().filter(|key| !keep(key)).cloned().collect();
