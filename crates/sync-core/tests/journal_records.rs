@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use rusqlite::Connection;
 use sync_core::journal::{
     ChangeRecord, Compared, Intent, Journal, JournalError, Link, LinkState, MAX_EDITS, NewConflict, OUTBOX_UNMERGED,
-    PeopleQuery, PeopleSort, RUNS_KEPT, SettleBatch,
+    PeopleQuery, PeopleSort, Progress, RUNS_KEPT, SettleBatch,
 };
 use sync_core::person::{DirectoryKey, Field, Values};
 use tempfile::TempDir;
@@ -506,7 +506,8 @@ fn conflicts_are_deleted_one_by_one_and_by_server() {
 fn a_run_goes_from_beginning_to_end() {
     let mut m = module();
     let run = m.run(NOW);
-    m.journal.progress(run, 30, 100).unwrap();
+    let progress = Some(Progress { run_id: run, done: 30, total: 100 });
+    m.journal.settle(&SettleBatch { progress, ..SettleBatch::default() }).unwrap();
     let running = m.journal.run(run).unwrap().unwrap();
     assert_eq!((running.state.as_str(), running.ended, running.done, running.total), ("running", None, 30, 100));
     assert!(!m.journal.cancel_requested(run).unwrap());

@@ -62,8 +62,8 @@ pub enum Compared<'a> {
 
 impl Journal {
     /// Takes over what a run of `server_id` has seen at `now`: known conflicts are counted and refreshed, new ones
-    /// added. Those that are about people it has `compared` and that it has not seen have been solved and go. A server deleted meanwhile has no
-    /// conflicts, and is no error.
+    /// added. Those that are about people it has `compared` and that it has not seen have been solved and go. A server
+    /// deleted meanwhile has no conflicts, and is no error.
     pub fn replace_conflicts(
         &mut self,
         server_id: i64,

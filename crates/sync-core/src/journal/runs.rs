@@ -166,15 +166,6 @@ impl Journal {
         })
     }
 
-    /// Notes how far the run has got. A commit to disk, so for the time between two batches.
-    pub fn progress(&mut self, run_id: i64, done: i64, total: i64) -> Result<(), JournalError> {
-        self.write(|tx| {
-            let sql = "UPDATE runs SET done = ?2, total = ?3 WHERE id = ?1";
-            tx.prepare_cached(sql)?.execute(params![run_id, done, total])?;
-            Ok(())
-        })
-    }
-
     /// Removes a run that did nothing and found nothing.
     pub fn forget_run(&mut self, run_id: i64) -> Result<(), JournalError> {
         self.write(|tx| {
