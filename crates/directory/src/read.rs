@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sync_core::directory::{Coverage, DirectoryError, DirectoryErrorKind, DirectorySnapshot, ReadRequest};
 use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Photo};
@@ -262,7 +263,7 @@ impl<'a> Gathered<'a> {
             self.warnings.push(format!("The directory was not read completely: {reason}."));
             Coverage::Partial(reason)
         };
-        let (entries, elsewhere) = (self.people.into_values().collect(), BTreeMap::new());
+        let (entries, elsewhere) = (self.people.into_values().map(Arc::new).collect(), BTreeMap::new());
         DirectorySnapshot { entries, coverage, elsewhere, warnings: self.warnings, asked: None, newest: None }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use sync_core::decision::Decisions;
@@ -22,7 +23,7 @@ struct World {
     policy: Policy,
     directory: DirectorySnapshot,
     pbx: PbxSnapshot,
-    links: Vec<Link>,
+    links: Vec<Arc<Link>>,
 }
 
 impl World {
@@ -45,9 +46,9 @@ impl World {
         let (mut entries, mut links) = (Vec::new(), Vec::new());
         for at in 0..people {
             let values = values(at, in_step);
-            entries.push(entry(at, &values));
+            entries.push(Arc::new(entry(at, &values)));
             if in_step {
-                links.push(link(at, &values));
+                links.push(Arc::new(link(at, &values)));
                 employ(&mut pbx, at, values);
             }
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::person::{AccountState, DirectoryEntry, DirectoryKey, Field};
 use crate::recency::DirectoryTime;
@@ -22,7 +23,7 @@ pub enum Coverage {
 #[derive(Clone, Debug)]
 pub struct DirectorySnapshot {
     /// The entries found, one per key, in the order of their keys.
-    pub entries: Vec<DirectoryEntry>,
+    pub entries: Vec<Arc<DirectoryEntry>>,
     /// How much of the directory this is.
     pub coverage: Coverage,
     /// Linked people whom the search did not find, and who are in the directory all the same.

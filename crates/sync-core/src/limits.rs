@@ -150,7 +150,7 @@ fn hold_mismatches(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
 }
 
 fn named<'a>(people: impl Iterator<Item = &'a PersonPlan>) -> Concerned {
-    people.map(|person| (person.person.key.clone(), person.name().to_owned())).collect()
+    people.map(|person| (person.person.entry.key.clone(), person.name().to_owned())).collect()
 }
 
 fn is_subset(some: &Concerned, all: &Concerned) -> bool {
@@ -204,7 +204,7 @@ fn hold_changes(plan: &mut Plan, limit: usize, limits: &Limits) -> Vec<Hold> {
         for change in person.changes.iter().filter(|change| is_limited(change)) {
             let (changed, cleared, people) = counts.entry((change.side, change.field)).or_default();
             *(if change.new.is_empty() { cleared } else { changed }) += 1;
-            people.insert(person.person.key.clone(), person.name().to_owned());
+            people.insert(person.person.entry.key.clone(), person.name().to_owned());
         }
     }
     let mut holds = Vec::new();

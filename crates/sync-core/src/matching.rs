@@ -1,6 +1,7 @@
 //! Which directory entry is which employee: linked by identity, adopted by what they have in common, new, or ambiguous.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::decision::{Choice, Decisions};
 use crate::link::{Link, LinkState};
@@ -91,7 +92,7 @@ const ADOPTION: [Field; 4] = [Field::Email, Field::Number, Field::Mobile, Field:
 #[derive(Clone, Copy)]
 pub struct Candidates<'a> {
     /// The server's links.
-    pub links: &'a [Link],
+    pub links: &'a [Arc<Link>],
     /// Everybody on the PBX.
     pub employees: &'a [Employee],
     /// Employees that another server keeps in step.
@@ -121,9 +122,9 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
     active.extend(links.iter().filter(|link| candidates.is_active_and_not_asked(link)).map(|link| link.user_id));
     let mut matches: Vec<Option<Match>> = people
         .iter()
-        .map(|person| match by_key.get(person.key.as_str()) {
+        .map(|person| match by_key.get(person.entry.key.as_str()) {
             Some(&at) => Some(identities.check(&links[at], at)),
-            None if person.account != AccountState::Active => Some(Match::NotActive),
+            None if person.entry.account != AccountState::Active => Some(Match::NotActive),
             None => None,
         })
         .collect();
@@ -151,7 +152,7 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
     for by in ADOPTION {
         find_already_linked(by, people, employees, &bound, &ours, phones, &mut matches);
     }
-    let found: BTreeSet<&str> = people.iter().map(|person| person.key.as_str()).collect();
+    let found: BTreeSet<&str> = people.iter().map(|person| person.entry.key.as_str()).collect();
     Matching {
         people: matches.into_iter().map(|found| found.unwrap_or(Match::New)).collect(),
         absent: (0..links.len()).filter(|&at| !found.contains(links[at].key.as_str())).collect(),
@@ -169,7 +170,7 @@ fn decide(
 ) {
     let mut appointed = BTreeSet::new();
     for (person, found) in people.iter().zip(matches) {
-        let Some(decision) = candidates.decisions.about_person(&person.key) else { continue };
+        let Some(decision) = candidates.decisions.about_person(&person.entry.key) else { continue };
         let link = match found {
             Some(Match::NotActive) => continue,
             Some(Match::Linked { link, .. } | Match::EmployeeDeleted { link } | Match::IdentityMismatch { link }) => {
@@ -186,7 +187,7 @@ fn decide(
                 let user_id = candidates.employees[employee].user_id;
                 let taken = active.contains(&user_id) || candidates.employees[employee].sip_uniqid.is_empty();
                 if !taken && appointed.insert(user_id) {
-                    let other = |one: &Link| one.user_id == user_id && one.key != person.key;
+                    let other = |one: &Arc<Link>| one.user_id == user_id && one.key != person.entry.key;
                     let instead_of = candidates.links.iter().position(other);
                     *found = Some(Match::Appointed { employee, instead_of });
                 }
@@ -210,7 +211,7 @@ fn find_returned(
         .map(|link| (link.employee_number.as_str(), link.user_id))
         .collect();
     for (person, found) in people.iter().zip(matches) {
-        let employee = left.get(person.employee_number.as_str()).and_then(|user| identities.by_user.get(user));
+        let employee = left.get(person.entry.employee_number.as_str()).and_then(|user| identities.by_user.get(user));
         if let (None, Some(&employee)) = (&found, employee) {
             *found = Some(Match::ReHire { employee, by: None });
         }
@@ -218,11 +219,11 @@ fn find_returned(
 }
 
 /// Employees whose own entry is among the people and active: whoever else looks like them is somebody else.
-fn active_employees(people: &[Person], links: &[Link], by_key: &BTreeMap<&str, usize>) -> BTreeSet<i64> {
+fn active_employees(people: &[Person], links: &[Arc<Link>], by_key: &BTreeMap<&str, usize>) -> BTreeSet<i64> {
     people
         .iter()
-        .filter(|person| person.account == AccountState::Active)
-        .filter_map(|person| by_key.get(person.key.as_str()))
+        .filter(|person| person.entry.account == AccountState::Active)
+        .filter_map(|person| by_key.get(person.entry.key.as_str()))
         .map(|&at| links[at].user_id)
         .collect()
 }
@@ -418,7 +419,7 @@ fn names(candidates: &[usize], employees: &[Employee]) -> String {
 mod tests {
     use super::*;
     use crate::decision::Decision;
-    use crate::person::Values;
+    use crate::person::{DirectoryEntry, Values};
     use proptest::prelude::*;
 
     fn values(text: &str) -> Values {
@@ -431,7 +432,8 @@ mod tests {
     }
 
     fn person(key: &str, text: &str) -> Person {
-        Person { key: DirectoryKey(key.to_owned()), values: values(text), ..Person::default() }
+        let entry = DirectoryEntry { key: DirectoryKey(key.to_owned()), ..DirectoryEntry::default() };
+        Person { entry: Arc::new(entry), values: values(text), ..Person::default() }
     }
 
     fn employee(user_id: i64, text: &str) -> Employee {
@@ -446,6 +448,7 @@ mod tests {
         linked_elsewhere: &BTreeSet<i64>,
         complete: bool,
     ) -> Matching {
+        let links: &Vec<Arc<Link>> = &links.iter().cloned().map(Arc::new).collect();
         let (decisions, phones) = (Decisions::default(), PhoneRules::new("RU"));
         let decisions = &decisions;
         match_people(
@@ -543,7 +546,8 @@ mod tests {
 
     #[test]
     fn a_disabled_namesake_may_be_the_one_meant() {
-        let disabled = Person { account: AccountState::Disabled, ..person("1", "Ann|||") };
+        let mut disabled = person("1", "Ann|||");
+        Arc::make_mut(&mut disabled.entry).account = AccountState::Disabled;
         let employees = [employee(110, "Ann|201||")];
         let people = [person("0", "Ann|||"), disabled];
         let found = matched(&people, &[], &employees, &BTreeSet::new(), true);
@@ -592,7 +596,7 @@ mod tests {
         };
         let employees = [employee(110, "Eve|201||"), employee(111, "Bob|202||"), employee(112, "Zoe|203||")];
         let mut people = [person("there", "Bob|||"), person("new", "Nora|||")];
-        people[1].employee_number = "E110".to_owned();
+        Arc::make_mut(&mut people[1].entry).employee_number = "E110".to_owned();
         let decision = Decision {
             id: 1,
             key: DirectoryKey("new".into()),
@@ -606,7 +610,7 @@ mod tests {
         let found = match_people(
             &people,
             Candidates {
-                links: &[link("gone", 110), link("there", 111)],
+                links: &[link("gone", 110), link("there", 111)].map(Arc::new),
                 employees: &employees,
                 linked_elsewhere: &BTreeSet::from([112]),
                 decisions: &Decisions::new(vec![decision]),

@@ -1,8 +1,9 @@
 //! From a directory entry to a person: the PBX's form of every value, with a note for each value that cannot be used.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Note, Photo, Values};
+use crate::person::{DirectoryEntry, Field, Note, Photo, Values};
 use crate::phone::PhoneRules;
 use crate::rules::{self, LONGEST_NAME};
 
@@ -34,28 +35,18 @@ pub enum NumberWish {
 /// A directory entry in the PBX's terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
-    /// Stable identifier.
-    pub key: DirectoryKey,
-    /// DN at the time of the read.
-    pub dn: String,
-    /// Change mark at the time of the read.
-    pub change_mark: String,
-    /// Account status.
-    pub account: AccountState,
+    /// The entry.
+    pub entry: Arc<DirectoryEntry>,
     /// The values in the form the PBX stores them; `Number` only when the wish is an internal number.
     pub values: Values,
     /// What the entry says about the internal number.
     pub wish: NumberWish,
-    /// All values of each attribute, as the directory spells them.
-    pub seen: BTreeMap<Field, Vec<String>>,
-    /// The one value of each attribute that is ours, as the directory spells it.
-    pub ours: BTreeMap<Field, String>,
+    /// Which of the values of each attribute is ours.
+    pub(crate) ours: [Option<usize>; Field::ALL.len()],
     /// Fields whose attribute has values none of which can be used: never taken for "cleared".
     pub unusable: BTreeSet<Field>,
     /// Why MikoPBX would not take the SIP secret, which is in `values` all the same.
     pub refused_secret: Option<String>,
-    /// The number by which the company knows the person; empty where none is mapped.
-    pub employee_number: String,
     /// What was odd.
     pub notes: Vec<Note>,
 }
@@ -63,15 +54,10 @@ pub struct Person {
 impl Person {
     /// Reads `entry`. `base` holds the directory's side at the last run: of several values the one equal to it is ours,
     /// otherwise the first, in the order of their text, that can be used.
-    pub fn from_entry(entry: &DirectoryEntry, base: Option<&Values>, rules: &Rules<'_>) -> Person {
+    pub fn from_entry(entry: &Arc<DirectoryEntry>, base: Option<&Values>, rules: &Rules<'_>) -> Person {
         let mut person = Person {
-            key: entry.key.clone(),
-            dn: entry.dn.clone(),
-            change_mark: entry.change_mark.clone(),
-            account: entry.account,
-            seen: entry.attributes.clone(),
+            entry: Arc::clone(entry),
             unusable: entry.unusable.clone(),
-            employee_number: entry.employee_number.clone(),
             notes: entry.unusable.iter().map(|field| unreadable(*field)).collect(),
             ..Person::default()
         };
@@ -87,52 +73,50 @@ impl Person {
         person
     }
 
+    /// The value of an attribute that is ours, as the directory spells it.
+    pub fn ours(&self, field: Field) -> Option<&String> {
+        self.entry.attributes.get(&field)?.get(self.ours[field as usize]?)
+    }
+
     fn read_text(&mut self, field: Field, base: Option<&Values>, read: &dyn Fn(&str) -> Result<String, String>) {
-        let seen = self.seen.get(&field).cloned().unwrap_or_default();
-        let mut usable = Vec::new();
+        let entry = Arc::clone(&self.entry);
+        let Some(seen) = entry.attributes.get(&field).filter(|seen| !seen.is_empty()) else { return };
+        let mut usable = Vec::with_capacity(seen.len());
         let mut complaints = Vec::new();
-        for raw in &seen {
+        for (at, raw) in seen.iter().enumerate() {
             match read(raw) {
-                Ok(value) => usable.push((raw.clone(), value)),
+                Ok(value) => usable.push((at, value)),
                 Err(complaint) => complaints.push(complaint),
             }
         }
-        let chosen = base
-            .and_then(|base| usable.iter().find(|(_, value)| same_text(field, value, &base[field])))
-            .or(usable.first())
-            .cloned();
         if usable.len() > 1 {
             let others = usable.len() - 1;
             self.notes.push(Note::about(field, format!("the directory holds {others} more; they are left alone")));
         }
-        match chosen {
-            Some((raw, value)) => {
-                if field == Field::Name && raw.trim().chars().count() > LONGEST_NAME {
+        match choose(usable, base, |value, base| same_text(field, value, &base[field])) {
+            Some((at, value)) => {
+                if field == Field::Name && seen[at].trim().chars().count() > LONGEST_NAME {
                     self.notes.push(Note::about(field, format!("cut to {LONGEST_NAME} characters")));
                 }
-                self.values[field] = value;
-                self.ours.insert(field, raw);
+                self.values.set(field, &value);
+                self.ours[field as usize] = Some(at);
             }
-            None if !seen.is_empty() => {
+            None => {
                 self.unusable.insert(field);
                 self.notes.extend(complaints.into_iter().map(|text| Note::about(field, text)));
             }
-            None => {}
         }
     }
 
     fn read_number(&mut self, base: Option<&Values>, rules: &Rules<'_>) {
-        let seen = self.seen.get(&Field::Number).cloned().unwrap_or_default();
-        let internal: Vec<(String, String)> =
-            seen.iter().filter_map(|raw| internal_number(raw, rules).map(|number| (raw.clone(), number))).collect();
-        let chosen = base
-            .and_then(|base| internal.iter().find(|(_, number)| *number == base[Field::Number]))
-            .or(internal.first())
-            .cloned();
-        match (chosen, seen.first()) {
-            (Some((raw, number)), _) => {
-                self.values[Field::Number] = number.clone();
-                self.ours.insert(Field::Number, raw);
+        let entry = Arc::clone(&self.entry);
+        let seen = entry.attributes.get(&Field::Number).map(Vec::as_slice).unwrap_or_default();
+        let numbers = seen.iter().enumerate();
+        let internal = numbers.filter_map(|(at, raw)| Some((at, internal_number(raw, rules)?))).collect();
+        match (choose(internal, base, |number, base| *number == base[Field::Number]), seen.first()) {
+            (Some((at, number)), _) => {
+                self.values.set(Field::Number, &number);
+                self.ours[Field::Number as usize] = Some(at);
                 self.wish = NumberWish::Internal(number);
             }
             (None, Some(raw)) => {
@@ -159,6 +143,16 @@ impl Person {
             }
         }
     }
+}
+
+/// Of several values the one that is like the base, otherwise the first.
+fn choose(
+    values: Vec<(usize, String)>,
+    base: Option<&Values>,
+    is_like: impl Fn(&String, &Values) -> bool,
+) -> Option<(usize, String)> {
+    let like_base = base.and_then(|base| values.iter().position(|(_, value)| is_like(value, base)));
+    values.into_iter().nth(like_base.unwrap_or_default())
 }
 
 fn unreadable(field: Field) -> Note {
@@ -238,14 +232,15 @@ fn email(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn rules() -> Rules<'static> {
         Rules { phones: PhoneRules::new("RU"), longest_number: 3, is_internal: &|number| number == "2001" }
     }
 
-    fn entry(field: Field, values: &[&str]) -> DirectoryEntry {
+    fn entry(field: Field, values: &[&str]) -> Arc<DirectoryEntry> {
         let values = values.iter().map(|v| (*v).to_owned()).collect();
-        DirectoryEntry { attributes: BTreeMap::from([(field, values)]), ..DirectoryEntry::default() }
+        Arc::new(DirectoryEntry { attributes: BTreeMap::from([(field, values)]), ..DirectoryEntry::default() })
     }
 
     #[track_caller]
@@ -318,7 +313,7 @@ mod tests {
         base[Field::Email] = "b@example.test".to_owned();
         let two = entry(Field::Email, &["a@example.test", "B@example.test"]);
         let person = Person::from_entry(&two, Some(&base), &rules());
-        assert_eq!(person.ours[&Field::Email], "B@example.test");
+        assert_eq!(person.ours(Field::Email).map(String::as_str), Some("B@example.test"));
     }
 
     #[test]
@@ -331,7 +326,7 @@ mod tests {
     fn values_that_could_not_be_read_are_not_cleared_ones() {
         for field in [Field::Name, Field::Email, Field::Mobile, Field::Number] {
             let entry = DirectoryEntry { unusable: [field].into(), ..DirectoryEntry::default() };
-            let person = Person::from_entry(&entry, None, &rules());
+            let person = Person::from_entry(&Arc::new(entry), None, &rules());
             assert_eq!(person.unusable, [field].into());
             assert_eq!(person.notes.iter().map(|note| note.field).collect::<Vec<_>>(), [Some(field)]);
             // A number is given, but not written over what stands in the directory.
@@ -347,7 +342,8 @@ mod tests {
                 (Field::Name, vec![name]), (Field::Email, vec![mail]), (Field::Mobile, vec![phone.clone()]),
                 (Field::Number, vec![phone]),
             ]);
-            let person = Person::from_entry(&DirectoryEntry { attributes, ..DirectoryEntry::default() }, None, &rules());
+            let entry = Arc::new(DirectoryEntry { attributes, ..DirectoryEntry::default() });
+            let person = Person::from_entry(&entry, None, &rules());
             prop_assert!(person.values[Field::Name].chars().count() <= LONGEST_NAME);
         }
 

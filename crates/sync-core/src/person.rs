@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,19 +66,51 @@ impl Side {
     }
 }
 
-/// One value per field; an empty string is "no value". Indexed by [`Field`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "Vec<String>")]
-pub struct Values([String; Field::ALL.len()]);
+/// One value per field; an empty string is "no value". Indexed by [`Field`]. A copy shares the values until one of the two
+/// is changed: most people have the same values before a run, after it and in their link.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct Values(Arc<Each>);
+
+type Each = [String; Field::ALL.len()];
+
+impl Default for Values {
+    fn default() -> Values {
+        static NONE: LazyLock<Values> = LazyLock::new(|| Values(Arc::default()));
+        NONE.clone()
+    }
+}
+
+impl Values {
+    /// Puts a value in its place. Where it is there already nothing is copied.
+    pub fn set(&mut self, field: Field, value: &str) {
+        if self[field] != value {
+            self[field] = value.to_owned();
+        }
+    }
+
+    /// Shares the values of `other` where they are the same.
+    pub fn share(&mut self, other: &Values) {
+        if self == other {
+            self.clone_from(other);
+        }
+    }
+}
 
 /// Values stored by a version with fewer fields: those that are missing are empty.
 impl From<Vec<String>> for Values {
     fn from(stored: Vec<String>) -> Values {
-        let mut values = Values::default();
-        for (place, value) in values.0.iter_mut().zip(stored) {
+        let mut values = Each::default();
+        for (place, value) in values.iter_mut().zip(stored) {
             *place = value;
         }
-        values
+        Values(Arc::new(values))
+    }
+}
+
+impl From<Values> for Vec<String> {
+    fn from(values: Values) -> Vec<String> {
+        values.0.to_vec()
     }
 }
 
@@ -91,7 +124,7 @@ impl Index<Field> for Values {
 
 impl IndexMut<Field> for Values {
     fn index_mut(&mut self, field: Field) -> &mut String {
-        &mut self.0[field as usize]
+        &mut Arc::make_mut(&mut self.0)[field as usize]
     }
 }
 

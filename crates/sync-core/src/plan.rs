@@ -2,6 +2,7 @@
 //! applied; a report is a plan with outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::decision::Decisions;
 use crate::directory::{Coverage, DirectorySnapshot};
@@ -34,7 +35,7 @@ pub struct Inputs<'a> {
     /// What the PBX holds.
     pub pbx: &'a PbxSnapshot,
     /// The server's links.
-    pub links: &'a [Link],
+    pub links: &'a [Arc<Link>],
     /// Employees linked to other servers.
     pub linked_elsewhere: &'a BTreeSet<i64>,
     /// Those of them who are in use in the other server's directory.
@@ -100,7 +101,7 @@ impl Plan {
             for field in fields.filter_map(|conflict| conflict.field).filter(|field| link.based.contains(field)) {
                 let rule = policy.rule(field);
                 if rule.direction == Direction::TwoWay && rule.both_changed == BothChanged::Newest {
-                    wanted.entry(person.person.key.clone()).or_default().insert(field);
+                    wanted.entry(person.person.entry.key.clone()).or_default().insert(field);
                 }
             }
         }
@@ -112,7 +113,7 @@ impl Plan {
         let linked = self.people.iter().filter(|person| person.link.is_some());
         let of_person = linked.flat_map(|person| {
             let changes = person.changes.iter().filter(|change| change.side == Side::Directory);
-            changes.map(|change| (person.person.key.clone(), change.field))
+            changes.map(|change| (person.person.entry.key.clone(), change.field))
         });
         of_person.collect()
     }
@@ -142,7 +143,7 @@ pub struct PersonPlan {
     /// What it comes to.
     pub action: Action,
     /// The link so far.
-    pub link: Option<Link>,
+    pub link: Option<Arc<Link>>,
     /// `m_Users.id` of the employee, if there is one.
     pub user_id: Option<i64>,
     /// `m_Sip.uniqid` of the employee, if there is one.
@@ -152,7 +153,7 @@ pub struct PersonPlan {
     /// Where the employee's values stand on the PBX.
     pub rows: EmployeeRows,
     /// The link of another entry that this one takes the place of.
-    pub instead_of: Option<Link>,
+    pub instead_of: Option<Arc<Link>>,
     /// The PBX's values now.
     pub before: Values,
     /// The PBX's values afterwards.
@@ -320,7 +321,7 @@ impl PersonPlan {
         let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
         let (directory_value, pbx_value) = (value(&self.person.values), value(&self.before));
         Conflict {
-            key: self.person.key.clone(),
+            key: self.person.entry.key.clone(),
             user_id: self.user_id,
             person: self.name(),
             field,
@@ -336,7 +337,7 @@ impl PersonPlan {
 
     /// The person's name as it will be, from whichever side has one, else the DN.
     pub fn name(&self) -> String {
-        let names = [&self.after[Field::Name], &self.person.values[Field::Name], &self.person.dn];
+        let names = [&self.after[Field::Name], &self.person.values[Field::Name], &self.person.entry.dn];
         names.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default()
     }
 
@@ -349,7 +350,7 @@ impl PersonPlan {
     fn change_directory(&mut self, field: Field, new: String, why: Why) {
         let old = match field {
             Field::Photo => self.person.values[field].clone(),
-            _ => self.person.ours.get(&field).cloned().unwrap_or_default(),
+            _ => self.person.ours(field).cloned().unwrap_or_default(),
         };
         self.changes.push(Change { side: Side::Directory, field, old, new, why });
     }
@@ -369,7 +370,7 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
     let dialled_inside = |holder: &Holder| holder.kind != "EXTERNAL" && holder.kind != Holder::LEFTOVER;
     let is_internal = |number: &str| pbx.numbers.get(number).is_some_and(dialled_inside);
     let rules = Rules { phones: inputs.phones, longest_number: longest_number(inputs), is_internal: &is_internal };
-    let bases: BTreeMap<&DirectoryKey, &Link> = links.iter().map(|link| (&link.key, link)).collect();
+    let bases: BTreeMap<&DirectoryKey, &Link> = links.iter().map(|link| (&link.key, &**link)).collect();
     let people: Vec<Person> = directory
         .entries
         .iter()
@@ -485,7 +486,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         Match::Linked { link, employee } => {
             plan.link = Some(inputs.links[link].clone());
             employ(&mut plan, employee);
-            if plan.person.account != AccountState::Active {
+            if plan.person.entry.account != AccountState::Active {
                 plan.action = Action::LeaveOut;
             }
         }

@@ -29,7 +29,7 @@ impl Previewed {
     /// What `plan` would do.
     pub fn of(plan: &Plan) -> Previewed {
         let people = plan.people.iter().filter(|person| person.does_something()).map(|person| {
-            let key = format!("person {}", person.person.key.as_str());
+            let key = format!("person {}", person.person.entry.key.as_str());
             (key, Shown { name: person.name().to_owned(), digest: digest(&person_text(person)) })
         });
         let departures = plan.departures.iter().map(|departure| {

@@ -179,13 +179,13 @@ pub fn available_rows(plan: &Plan, attributes: &BTreeMap<Field, String>) -> Vec<
             let person = &plan.person;
             let mut row = values_row(&person.values);
             row.insert("userId".into(), plan.user_id.into());
-            row.insert("directoryId".into(), person.key.as_str().into());
-            row.insert("ObjectGUID".into(), person.key.as_str().into());
-            row.insert("userDisabled".into(), (person.account != AccountState::Active).into());
+            row.insert("directoryId".into(), person.entry.key.as_str().into());
+            row.insert("ObjectGUID".into(), person.entry.key.as_str().into());
+            row.insert("userDisabled".into(), (person.entry.account != AccountState::Active).into());
             row.insert("notes".into(), notes_rows(&person.notes));
             row.insert("reason".into(), "".into());
             for (&field, attribute) in attributes {
-                let spelled = person.seen.get(&field).filter(|_| field != Field::Secret);
+                let spelled = person.entry.attributes.get(&field).filter(|_| field != Field::Secret);
                 let spelled = spelled.map(|values| values.join(", "));
                 row.entry(attribute.clone()).or_insert_with(|| {
                     spelled.unwrap_or_else(|| shown(field, &person.values[field]).to_owned()).into()
@@ -225,9 +225,9 @@ fn person_row(plan: &PersonPlan, outcome: Option<&PersonOutcome>) -> Map<String,
     let mut row = values_row(&values);
     row.insert("name".into(), plan.name().into());
     row.insert("userId".into(), outcome.and_then(|outcome| outcome.user_id).or(plan.user_id).into());
-    row.insert("directoryId".into(), plan.person.key.as_str().into());
-    row.insert("ObjectGUID".into(), plan.person.key.as_str().into());
-    row.insert("userDisabled".into(), (plan.person.account != AccountState::Active).into());
+    row.insert("directoryId".into(), plan.person.entry.key.as_str().into());
+    row.insert("ObjectGUID".into(), plan.person.entry.key.as_str().into());
+    row.insert("userDisabled".into(), (plan.person.entry.account != AccountState::Active).into());
     row.insert("action".into(), action_name(plan).into());
     let matched = if let Action::Adopt(by) = plan.action { Some(by.name()) } else { None };
     row.insert("matchedBy".into(), matched.into());
@@ -246,10 +246,10 @@ fn person_row(plan: &PersonPlan, outcome: Option<&PersonOutcome>) -> Map<String,
 fn reason(plan: &PersonPlan, conflicts: &[&str]) -> String {
     match plan.action {
         _ if !conflicts.is_empty() => conflicts.join("; "),
-        Action::LeaveOut if plan.person.account == AccountState::Expired => {
+        Action::LeaveOut if plan.person.entry.account == AccountState::Expired => {
             "the account has expired in the directory".into()
         }
-        Action::LeaveOut if plan.person.account == AccountState::Disabled => {
+        Action::LeaveOut if plan.person.entry.account == AccountState::Disabled => {
             "the account is disabled in the directory".into()
         }
         Action::LeaveOut => EXCLUDED.into(),

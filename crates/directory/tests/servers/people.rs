@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -14,7 +15,7 @@ use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo
 
 use crate::support::{self, Certificate, NOW, PEOPLE, Slapd, UNLIMITED, crowd, person, read, read_after, read_with};
 
-fn by_dn<'a>(entries: &'a [DirectoryEntry], uid: &str) -> &'a DirectoryEntry {
+fn by_dn<'a>(entries: &'a [Arc<DirectoryEntry>], uid: &str) -> &'a DirectoryEntry {
     let dn = format!("uid={uid},{PEOPLE}");
     entries.iter().find(|entry| entry.dn == dn).unwrap_or_else(|| panic!("{dn} was not found"))
 }
@@ -133,7 +134,7 @@ fn the_photos_of_some_come_by_identifier_and_those_of_disabled_people_not_at_all
     let disabled = (0..5).map(|n| person(&format!("d{n}"), &format!("employeeType: disabled\n{}", photo(n))));
     let people: String = (0..250).map(|n| person(&format!("f{n:03}"), &photo(n))).chain(disabled).collect();
     let Some(slapd) = Slapd::start(&people, UNLIMITED, Certificate::Good) else { return };
-    let marks = |entries: &[DirectoryEntry]| -> BTreeMap<DirectoryKey, String> {
+    let marks = |entries: &[Arc<DirectoryEntry>]| -> BTreeMap<DirectoryKey, String> {
         entries.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect()
     };
     let mut known = marks(&read(slapd.settings()).expect("people").entries);

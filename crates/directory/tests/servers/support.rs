@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use directory::{Attributes, LdapDirectory, Security, ServerSettings, Timeouts, Vendor};
@@ -322,7 +323,7 @@ pub(crate) fn read_with(
 /// Reads everybody after a read that brought `before`.
 pub(crate) fn read_after(
     settings: ServerSettings,
-    before: &[DirectoryEntry],
+    before: &[Arc<DirectoryEntry>],
 ) -> Result<DirectorySnapshot, DirectoryError> {
     let spool = tempfile::tempdir().expect("a directory");
     let known_marks = before.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect();

@@ -1,6 +1,7 @@
 //! Writing to a real slapd by compare-and-set.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use directory::{LdapDirectory, ServerSettings};
 use sync_core::directory::{Directory, DirectoryWrite, NewValue, RawValue, WriteOutcome};
@@ -14,7 +15,8 @@ fn dn(uid: &str) -> String {
 
 fn entry(settings: &ServerSettings, uid: &str) -> DirectoryEntry {
     let entries = read(settings.clone()).expect("people").entries;
-    entries.into_iter().find(|entry| entry.dn == dn(uid)).expect("the person")
+    let found = entries.into_iter().find(|entry| entry.dn == dn(uid)).expect("the person");
+    Arc::unwrap_or_clone(found)
 }
 
 fn change(entry: &DirectoryEntry, field: Field, replaces: Option<&str>, value: &str) -> DirectoryWrite {
@@ -225,14 +227,14 @@ fn many_writes_share_one_connection() {
     let settings = slapd.settings();
     let entries = read(settings.clone()).expect("people").entries;
     let number =
-        |(index, entry): (usize, &DirectoryEntry)| change(entry, Field::Number, None, &(1000 + index).to_string());
+        |(index, entry): (usize, &Arc<DirectoryEntry>)| change(entry, Field::Number, None, &(1000 + index).to_string());
     let writes: Vec<DirectoryWrite> = entries.iter().enumerate().map(number).collect();
     assert!(write(&settings, &writes).iter().all(is_written));
     let after = read(settings).expect("people").entries;
-    let numbers = |entries: &[DirectoryEntry]| -> Vec<(DirectoryKey, String)> {
+    let numbers = |entries: &[Arc<DirectoryEntry>]| -> Vec<(DirectoryKey, String)> {
         entries.iter().map(|entry| (entry.key.clone(), entry.attributes[&Field::Number][0].clone())).collect()
     };
-    let given = |(index, entry): (usize, &DirectoryEntry)| (entry.key.clone(), (1000 + index).to_string());
+    let given = |(index, entry): (usize, &Arc<DirectoryEntry>)| (entry.key.clone(), (1000 + index).to_string());
     let expected: Vec<(DirectoryKey, String)> = entries.iter().enumerate().map(given).collect();
     assert_eq!(numbers(&after), expected);
 }

@@ -332,6 +332,12 @@ fn sortable(number: &str) -> String {
 /// A link, from [`columns`].
 pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
     let first = 1 + PLAIN_COLUMNS.len();
+    let pbx = values_from_row(row, first + Field::ALL.len())?;
+    let like_pbx = |at| {
+        let mut values = values_from_row(row, at)?;
+        values.share(&pbx);
+        Ok::<Values, rusqlite::Error>(values)
+    };
     let based: String = row.get(8)?;
     let unsettled: String = row.get(9)?;
     Ok(Link {
@@ -354,16 +360,12 @@ pub(super) fn link_from_row(row: &Row<'_>) -> rusqlite::Result<Link> {
         last_day: row.get(15)?,
         stopped: row.get(16)?,
         created_by_sync: row.get(17)?,
-        directory: values_from_row(row, first)?,
-        pbx: values_from_row(row, first + Field::ALL.len())?,
-        shown: values_from_row(row, first + 2 * Field::ALL.len())?,
+        directory: like_pbx(first)?,
+        shown: like_pbx(first + 2 * Field::ALL.len())?,
+        pbx,
     })
 }
 
 fn values_from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Values> {
-    let mut values = Values::default();
-    for (offset, field) in Field::ALL.into_iter().enumerate() {
-        values[field] = row.get(first + offset)?;
-    }
-    Ok(values)
+    (first..first + Field::ALL.len()).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<String>>>().map(Values::from)
 }

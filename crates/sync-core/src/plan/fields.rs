@@ -94,7 +94,7 @@ fn decide_field(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: 
 
 fn verdict(plan: &PersonPlan, field: Field, inputs: Inputs<'_>) -> Verdict {
     let now = Sides { directory: &plan.person.values[field], pbx: &plan.before[field] };
-    if let Some(decision) = inputs.decisions.about_field(&plan.person.key, field, now.directory, now.pbx) {
+    if let Some(decision) = inputs.decisions.about_field(&plan.person.entry.key, field, now.directory, now.pbx) {
         return match decision.choice {
             Choice::Directory => Verdict::ToPbx(Why::Decided),
             _ => Verdict::ToDirectory(Why::Decided),
@@ -185,7 +185,7 @@ fn both_changed(plan: &PersonPlan, field: Field, now: Sides<'_>, inputs: Inputs<
 /// Whether the PBX's value is an older one that came back without anybody having edited it, as far as is known.
 fn is_restored(plan: &PersonPlan, field: Field, inputs: Inputs<'_>) -> bool {
     let Some(link) = &plan.link else { return false };
-    let key = (plan.person.key.clone(), field);
+    let key = (plan.person.entry.key.clone(), field);
     let replaced = inputs.times.replaced.get(&key).into_iter().flatten();
     let reported = inputs.times.reported.get(&(link.user_id, field)).is_some_and(|at| *at >= inputs.times.compared);
     // That a value is gone again is an edit like any other, unless it is known that the database is an older copy.
@@ -201,7 +201,7 @@ fn newer_side(plan: &PersonPlan, field: Field, now: Sides<'_>, inputs: Inputs<'_
         first_seen: link.unsettled_since(field, side, value),
         now: inputs.now,
     };
-    let directory = times.directory.get(&(plan.person.key.clone(), field)).copied();
+    let directory = times.directory.get(&(plan.person.entry.key.clone(), field)).copied();
     let reported = times.reported.get(&(link.user_id, field)).copied();
     newer(
         in_directory(directory, looks(Side::Directory, now.directory)),
@@ -252,7 +252,7 @@ fn to_directory(plan: &mut PersonPlan, field: Field, why: Why, inputs: Inputs<'_
         return plan.notes.push(Note::about(field, text));
     }
     let value = plan.before[field].clone();
-    let value = match (field, plan.person.ours.get(&field)) {
+    let value = match (field, plan.person.ours(field)) {
         (Field::Number, Some(ours)) => respell_number(ours, &value, rules),
         // Other programs read the directory too: a mobile goes there in the form that is understood everywhere.
         (Field::Mobile, _) => inputs.phones.e164(&value).map_or(value, |digits| format!("+{digits}")),

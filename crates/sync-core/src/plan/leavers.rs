@@ -90,9 +90,9 @@ pub struct AccountPlan {
 
 /// Linked people who are disabled, expired, or, where the whole directory was read, not there.
 pub(super) fn departures(plans: &[PersonPlan], absent: &[usize], inputs: Inputs<'_>) -> Vec<Departure> {
-    let inactive = plans.iter().filter(|plan| plan.person.account != AccountState::Active);
+    let inactive = plans.iter().filter(|plan| plan.person.entry.account != AccountState::Active);
     let mut departures: Vec<Departure> = inactive
-        .filter_map(|plan| Some((plan.link.clone()?, plan.person.account.into())))
+        .filter_map(|plan| Some((Link::clone(plan.link.as_ref()?), plan.person.entry.account.into())))
         .map(|(link, state)| Departure { link, state, elsewhere: String::new(), held: false })
         .collect();
     let replaced: BTreeSet<i64> =
@@ -145,9 +145,9 @@ pub(super) fn accounts(plans: &[PersonPlan], departures: &[Departure], inputs: I
 /// The link of somebody in use, and the link of another entry that it takes the place of.
 fn returned(plan: &PersonPlan) -> Option<(Link, Option<i64>)> {
     match (plan.action, &plan.link, &plan.instead_of) {
-        (Action::Keep, Some(link), _) => Some((link.clone(), None)),
+        (Action::Keep, Some(link), _) => Some((Link::clone(link), None)),
         (Action::Adopt(_), _, Some(other)) => {
-            let (key, dn) = (plan.person.key.clone(), plan.person.dn.clone());
+            let (key, dn) = (plan.person.entry.key.clone(), plan.person.entry.dn.clone());
             let bare = Link { key, dn, server_id: other.server_id, since: other.since, ..Link::default() };
             let (user_id, sip_uniqid) = (other.user_id, plan.sip_uniqid.clone());
             let (stopped, created_by_sync) = (other.stopped, other.created_by_sync);

@@ -28,7 +28,7 @@ struct World {
     policy: Policy,
     directory: DirectorySnapshot,
     pbx: PbxSnapshot,
-    links: Vec<Link>,
+    links: Vec<Arc<Link>>,
     decisions: Vec<Decision>,
     times: Times,
 }
@@ -89,14 +89,15 @@ impl World {
                 .map(|field| (field, vec![values[field].clone()]))
                 .collect();
             let key = DirectoryKey(key.to_owned());
-            self.directory.entries.push(DirectoryEntry { key, account, attributes, ..DirectoryEntry::default() });
+            let entry = DirectoryEntry { key, account, attributes, ..DirectoryEntry::default() };
+            self.directory.entries.push(Arc::new(entry));
         }
         if pbx != "-" {
             self.employ(user_id, values(pbx));
         }
         if base != "-" {
             let (directory, pbx) = base.split_once(';').unwrap_or((pbx, pbx));
-            self.links.push(Link {
+            self.links.push(Arc::new(Link {
                 server_id: 1,
                 key: DirectoryKey(key.to_owned()),
                 user_id,
@@ -105,7 +106,7 @@ impl World {
                 pbx: values(pbx),
                 based: Field::ALL.into(),
                 ..Link::default()
-            });
+            }));
         }
     }
 
@@ -147,7 +148,7 @@ impl World {
 fn told(plan: &Plan) -> String {
     let mut lines = Vec::new();
     for person in &plan.people {
-        let mut words = vec![person.person.key.as_str().to_owned()];
+        let mut words = vec![person.person.entry.key.as_str().to_owned()];
         match person.action {
             Action::Create => words.push("create".to_owned()),
             Action::Adopt(by) => words.push(format!("adopt:{}", by.name())),
@@ -385,7 +386,7 @@ fn many_mistaken_identities_hold_everything() {
     lines.push("8 | New,,, | - | -".to_owned());
     let mut world = World::new(&lines.join("\n"));
     for link in world.links.iter_mut().take(6) {
-        link.sip_uniqid = "SIP-gone".to_owned();
+        Arc::make_mut(link).sip_uniqid = "SIP-gone".to_owned();
     }
     let (approved, holds) = world.plan().approve(&Limits::default());
     assert_eq!(holds[0].what, "mistaken identities");

@@ -131,7 +131,7 @@ fn refuse(plan: &mut PersonPlan, field: Field, kind: &str, reason: &str, inputs:
 /// Whether whoever cannot have the number asked for gets another one: by the server's settings, or because an
 /// administrator decided that the employee be made.
 fn takes_from_pool(plan: &PersonPlan, inputs: Inputs<'_>) -> bool {
-    let decided = inputs.decisions.about_person(&plan.person.key);
+    let decided = inputs.decisions.about_person(&plan.person.entry.key);
     inputs.policy.pool_when_taken || decided.is_some_and(|decision| decision.choice == Choice::Create)
 }
 
@@ -150,7 +150,7 @@ pub(super) fn refuse_forbidden_numbers(plans: &mut [PersonPlan], inputs: Inputs<
     for plan in plans {
         let wanted = plan.changes.iter().find(|change| (change.side, change.field) == (Side::Pbx, Field::Number));
         let Some(reason) = wanted.and_then(|change| numbering.forbidden(&change.new)) else { continue };
-        let decided = inputs.decisions.about_person(&plan.person.key);
+        let decided = inputs.decisions.about_person(&plan.person.entry.key);
         if plan.action == Action::Create && decided.is_some_and(|decision| decision.choice == Choice::Create) {
             plan.drop_change(Side::Pbx, Field::Number);
             plan.notes.push(Note::about(Field::Number, format!("{reason}; a number from the pool is given instead")));
@@ -205,8 +205,7 @@ fn give_number(plan: &mut PersonPlan, number: String, policy: &Policy, rules: &R
     plan.change_pbx(Field::Number, number.clone(), Why::NumberAssigned);
     let ours_to_write = matches!(plan.person.wish, NumberWish::None | NumberWish::Internal(_));
     if policy.writes(Field::Number) && ours_to_write {
-        let value =
-            plan.person.ours.get(&Field::Number).map_or(number.clone(), |ours| respell_number(ours, &number, rules));
+        let value = plan.person.ours(Field::Number).map_or(number.clone(), |ours| respell_number(ours, &number, rules));
         plan.change_directory(Field::Number, value, Why::NumberAssigned);
     }
 }

@@ -16,6 +16,9 @@ use crate::report::{Outcome, PersonOutcome};
 /// Announcements that may wait until the last batch; where more wait, they are handed over at once, in one burst.
 const MOST_UNTOLD: usize = 8_000;
 
+/// Batches whose intents are recorded in one transaction, together with what the batches before them did.
+const INTENDED_AT_ONCE: usize = 5;
+
 /// The word for an account as a whole in the record of a run.
 const ACCOUNT: &str = "account";
 
@@ -87,9 +90,16 @@ impl AfterTask {
     }
 }
 
+/// One batch with everything that was chosen and recorded for it.
+struct Intended {
+    tasks: Vec<PersonTask>,
+    after: Vec<AfterTask>,
+    intents: Vec<i64>,
+}
+
 impl Run<'_, '_> {
-    /// Carries out the PBX's side of the plan, batch by batch. What a batch did is settled together with the intents of the
-    /// next, in any case before this ends.
+    /// Carries out the PBX's side of the plan, batch by batch. What some batches did is settled together with the intents of
+    /// the next ones, in any case before this ends.
     pub(super) fn apply(&mut self, plan: &Plan, outcomes: &mut [PersonOutcome]) -> Result<(), RunError> {
         let mut settled = SettleBatch::default();
         let ended = self.apply_batches(plan, outcomes, &mut settled);
@@ -105,22 +115,26 @@ impl Run<'_, '_> {
         outcomes: &mut [PersonOutcome],
         settled: &mut SettleBatch,
     ) -> Result<(), RunError> {
-        let forward = self.job.policy.forward_to_mobile;
         let batches = batches(plan);
         let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
         self.progress.enter("applying", total, self.session.host);
         let (mut done, mut told) = (0, 0);
-        for batch in batches {
+        for some in batches.chunks(INTENDED_AT_ONCE) {
             self.stop_if_cancelled()?;
-            let batch = tasks_of(plan, batch, forward, &self.session.vault, self.session.random);
-            let again = self.apply_batch(plan, &batch, outcomes, settled)?;
-            if !again.is_empty() {
-                told += settled.events.len();
-                self.apply_batch(plan, &again, outcomes, settled)?;
+            let mut intended = self.intend(plan, some, settled)?.into_iter();
+            while let Some(batch) = intended.next() {
+                done += batch.tasks.len() as u64;
+                settled.progress =
+                    Some(journal::Progress { run_id: self.run_id, done: done as i64, total: total as i64 });
+                let ended = self.apply_batch(plan, batch, outcomes, settled);
+                let ended = ended.and_then(|()| if intended.len() > 0 { self.stop_if_cancelled() } else { Ok(()) });
+                if ended.is_err() {
+                    // What was not begun has not happened.
+                    settled.intents_done.extend(intended.flat_map(|batch| batch.intents));
+                    return ended;
+                }
+                self.progress.step(done, self.session.host);
             }
-            done += batch.len() as u64;
-            settled.progress = Some(journal::Progress { run_id: self.run_id, done: done as i64, total: total as i64 });
-            self.progress.step(done, self.session.host);
             told += settled.events.len();
             if told > MOST_UNTOLD {
                 self.session.journal.settle(&std::mem::take(settled))?;
@@ -131,29 +145,75 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Settles what was done before, applies one batch, and leaves in `settled` what follows from it. Answers the tasks to
-    /// try again without the one field that was refused.
+    /// Chooses everything random for some batches and records their intents, in one transaction with what was done before.
+    fn intend(
+        &mut self,
+        plan: &Plan,
+        batches: &[Vec<usize>],
+        settled: &mut SettleBatch,
+    ) -> Result<Vec<Intended>, RunError> {
+        let forward = self.job.policy.forward_to_mobile;
+        let (vault, random) = (&self.session.vault, &mut *self.session.random);
+        let tasks: Vec<_> = batches.iter().map(|batch| tasks_of(plan, batch, forward, vault, random)).collect();
+        self.record(plan, tasks, settled)
+    }
+
+    fn record(
+        &mut self,
+        plan: &Plan,
+        batches: Vec<Vec<PersonTask>>,
+        settled: &mut SettleBatch,
+    ) -> Result<Vec<Intended>, RunError> {
+        let terms = self.terms(plan, self.session.host.now());
+        let with_after = |tasks: Vec<PersonTask>| {
+            let after = tasks.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, terms)).collect();
+            Intended { tasks, after, intents: Vec::new() }
+        };
+        let mut intended: Vec<Intended> = batches.into_iter().map(with_after).collect();
+        let intents: Vec<Intent> = intended.iter().flat_map(|batch| self.intents(batch)).collect();
+        let mut ids = self.session.journal.settle_and_intend(settled, &intents)?.into_iter();
+        *settled = SettleBatch::default();
+        for batch in &mut intended {
+            batch.intents = ids.by_ref().take(batch.tasks.len()).collect();
+        }
+        Ok(intended)
+    }
+
+    /// Applies one batch and leaves in `settled` what follows from it. Whoever was refused one field is tried once more,
+    /// without it, before the next batch.
     fn apply_batch(
         &mut self,
         plan: &Plan,
-        batch: &[PersonTask],
+        batch: Intended,
+        outcomes: &mut [PersonOutcome],
+        settled: &mut SettleBatch,
+    ) -> Result<(), RunError> {
+        let again = self.apply_tasks(plan, batch, outcomes, settled)?;
+        if again.is_empty() {
+            return Ok(());
+        }
+        for batch in self.record(plan, vec![again], settled)? {
+            self.apply_tasks(plan, batch, outcomes, settled)?;
+        }
+        Ok(())
+    }
+
+    /// Answers the tasks to try again without the one field that was refused.
+    fn apply_tasks(
+        &mut self,
+        plan: &Plan,
+        batch: Intended,
         outcomes: &mut [PersonOutcome],
         settled: &mut SettleBatch,
     ) -> Result<Vec<PersonTask>, RunError> {
-        let now = self.session.host.now();
-        let prepared: Vec<AfterTask> = {
-            let terms = self.terms(plan, now);
-            batch.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, terms)).collect()
-        };
-        let intents = self.intents(batch, &prepared);
-        let ids = self.session.journal.settle_and_intend(settled, &intents)?;
-        *settled = SettleBatch::default();
+        let Intended { tasks: batch, after, intents } = batch;
         let tasks: Vec<Task> = batch.iter().map(|one| one.task.clone()).collect();
+        let now = self.session.host.now();
         let results = self.session.pbx.apply(&tasks, self.session.host)?;
         let mut again = Vec::new();
-        settled.intents_done = ids;
+        settled.intents_done.extend(intents);
         settled.fingerprint = Some(self.job.policy.fingerprint.clone());
-        for ((one, mut after), result) in batch.iter().zip(prepared).zip(results) {
+        for ((one, mut after), result) in batch.iter().zip(after).zip(results) {
             let (person, outcome) = (&plan.people[one.at], &mut outcomes[one.at]);
             match result {
                 TaskOutcome::Applied(applied) => {
@@ -193,7 +253,8 @@ impl Run<'_, '_> {
         for change in pbx_changes.clone() {
             hoped.changes.insert((Side::Pbx, change.field), Outcome::Done);
         }
-        let mut link = bases::link_after(person, &hoped, terms).or_else(|| person.link.clone()).unwrap_or_default();
+        let mut link =
+            bases::link_after(person, &hoped, terms).or_else(|| person.link.as_deref().cloned()).unwrap_or_default();
         if let Task::Create(create) = task {
             link.sip_uniqid = create.sip_uniqid.clone();
             link.created_by_sync = true;
@@ -213,10 +274,11 @@ impl Run<'_, '_> {
         }
     }
 
-    fn intents(&self, batch: &[PersonTask], prepared: &[AfterTask]) -> Vec<Intent> {
+    fn intents(&self, batch: &Intended) -> Vec<Intent> {
         batch
+            .tasks
             .iter()
-            .zip(prepared)
+            .zip(&batch.after)
             .map(|(one, after)| Intent {
                 id: 0,
                 run_id: self.run_id,

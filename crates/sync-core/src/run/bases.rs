@@ -29,11 +29,11 @@ pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], terms: Terms<
         .zip(outcomes)
         .filter(|(person, outcome)| {
             let written_back = outcome.changes.keys().any(|(side, _)| *side == Side::Directory);
-            !outcome.stored || written_back || switched.contains(&person.person.key)
+            !outcome.stored || written_back || switched.contains(&person.person.entry.key)
         })
         .filter_map(|(person, outcome)| {
             let link = link_after(person, outcome, terms).or_else(|| left_uncompared(person))?;
-            (person.link.as_ref() != Some(&link)).then_some(link)
+            (person.link.as_deref() != Some(&link)).then_some(link)
         })
         .collect()
 }
@@ -53,7 +53,7 @@ pub(super) fn link_replaced((person, outcome): (&PersonPlan, &PersonOutcome)) ->
 
 /// The link of somebody in use for whom nothing was compared, because a human has to decide first or has left them out.
 fn left_uncompared(person: &PersonPlan) -> Option<Link> {
-    let link = person.link.as_ref().filter(|_| person.person.account == AccountState::Active)?;
+    let link = person.link.as_deref().filter(|_| person.person.entry.account == AccountState::Active)?;
     Some(Link { not_compared: true, ..link.clone() })
 }
 
@@ -64,9 +64,9 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
         return None;
     }
     let user_id = outcome.user_id?;
-    let mut link = person.link.clone().unwrap_or_else(|| Link {
+    let mut link = person.link.as_deref().cloned().unwrap_or_else(|| Link {
         server_id: policy.server_id,
-        key: person.person.key.clone(),
+        key: person.person.entry.key.clone(),
         since: now,
         created_by_sync: person.action == Action::Create
             || person.instead_of.as_ref().is_some_and(|link| link.created_by_sync),
@@ -79,8 +79,8 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
     } else if link.sip_uniqid.is_empty() {
         link.sip_uniqid = person.sip_uniqid.clone();
     }
-    link.dn = person.person.dn.clone();
-    link.employee_number = person.person.employee_number.clone();
+    link.dn = person.person.entry.dn.clone();
+    link.employee_number = person.person.entry.employee_number.clone();
     link.not_compared = false;
     if link.state != LinkState::Active {
         link.state = LinkState::Active;
@@ -108,18 +108,18 @@ fn is_done(outcome: &PersonOutcome, side: Side, field: Field) -> bool {
 /// its base, so that the next run decides again.
 fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, field: Field, policy: &Policy) {
     let pbx_now = if is_done(outcome, Side::Pbx, field) { &person.after[field] } else { &person.before[field] };
-    link.shown[field] = pbx_now.clone();
-    let directory_now = person.person.values[field].clone();
-    let mut settled = |directory: String, pbx: &String| {
-        link.directory[field] = directory;
-        link.pbx[field] = pbx.clone();
+    link.shown.set(field, pbx_now);
+    let directory_now = &person.person.values[field];
+    let mut settled = |directory: &str, pbx: &str| {
+        link.directory.set(field, directory);
+        link.pbx.set(field, pbx);
         link.based.insert(field);
     };
     if is_done(outcome, Side::Directory, field) {
         let written = &person.after[field];
         let directory = match field {
-            Field::Photo if !outcome.photo_written.is_empty() => outcome.photo_written.clone(),
-            _ => written.clone(),
+            Field::Photo if !outcome.photo_written.is_empty() => &outcome.photo_written,
+            _ => written,
         };
         settled(directory, written);
     } else if is_done(outcome, Side::Pbx, field) || person.agreed.contains(&field) {
@@ -130,8 +130,8 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
         let planned = |side: Side| person.changes.iter().any(|change| (change.side, change.field) == (side, field));
         let refused = person.conflicts.iter().any(|conflict| conflict.field == Some(field));
         match (planned(Side::Pbx) || refused, planned(Side::Directory)) {
-            (true, _) => settled(String::new(), pbx_now),
-            (false, true) => settled(directory_now, &String::new()),
+            (true, _) => settled("", pbx_now),
+            (false, true) => settled(directory_now, ""),
             _ if policy.rule(field).direction == Direction::Off => {}
             _ => settled(directory_now, pbx_now),
         }
@@ -173,7 +173,7 @@ fn change_mark(link: &Link, person: &PersonPlan, outcome: &PersonOutcome) -> Str
     if not_decided && !person.person.unusable.contains(&Field::Photo) {
         String::new()
     } else if outcome.change_mark.is_empty() {
-        person.person.change_mark.clone()
+        person.person.entry.change_mark.clone()
     } else {
         outcome.change_mark.clone()
     }

@@ -45,7 +45,7 @@ pub(super) fn done(plan: &Plan, outcomes: &[PersonOutcome], decisions: &Decision
 }
 
 fn done_for(person: &PersonPlan, outcome: &PersonOutcome, decisions: &Decisions) -> Vec<i64> {
-    let key = &person.person.key;
+    let key = &person.person.entry.key;
     let mut ids = Vec::new();
     for (field, decision) in decisions.fields_of(key) {
         let carried_out = person.changes.iter().any(|change| {

@@ -124,7 +124,7 @@ impl Report {
     fn is_about_nothing(&self, waiting: &BTreeSet<DirectoryKey>) -> bool {
         let plan = &self.plan;
         let left = plan.departures.iter().any(|departure| departure.state != departure.link.state);
-        let tells = |person: &PersonPlan| !person.conflicts.is_empty() && !waiting.contains(&person.person.key);
+        let tells = |person: &PersonPlan| !person.conflicts.is_empty() && !waiting.contains(&person.person.entry.key);
         let does = plan.people.iter().any(|person| person.does_something() || tells(person));
         !plan.everybody && self.holds.is_empty() && plan.accounts.is_empty() && !left && !does
     }

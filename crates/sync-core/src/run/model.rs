@@ -2,6 +2,7 @@
 //! edit is lost, nothing stands twice, and a settled state needs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -57,7 +58,7 @@ struct World {
     clocks: Clocks,
     entries: BTreeMap<String, Entry>,
     pbx: BTreeMap<i64, Employee>,
-    links: Vec<Link>,
+    links: Vec<Arc<Link>>,
     compared: i64,
     now: i64,
     next_user: i64,
@@ -156,7 +157,7 @@ impl World {
                 ..DirectoryEntry::default()
             }
         });
-        let (entries, elsewhere, warnings) = (entries.collect(), BTreeMap::new(), Vec::new());
+        let (entries, elsewhere, warnings) = (entries.map(Arc::new).collect(), BTreeMap::new(), Vec::new());
         DirectorySnapshot { entries, coverage: Coverage::Full, elsewhere, warnings, asked: None, newest: None }
     }
 
@@ -230,7 +231,7 @@ impl World {
     fn run(&mut self) -> Result<usize, TestCaseError> {
         self.now += STEP_MS;
         let plan = self.plan();
-        let before: Vec<Link> = self.links.clone();
+        let before = self.links.clone();
         let mut outcomes = Vec::new();
         for person in &plan.people {
             let mut outcome = PersonOutcome { user_id: person.user_id, ..PersonOutcome::default() };
@@ -240,12 +241,12 @@ impl World {
                 self.hire(person.after.clone());
             }
             for change in &person.changes {
-                self.check_edit_survives(&before, person.person.key.as_str(), change.field, change.side)?;
+                self.check_edit_survives(&before, person.person.entry.key.as_str(), change.field, change.side)?;
                 match (change.side, outcome.user_id.and_then(|user| self.pbx.get_mut(&user))) {
                     (Side::Pbx, Some(employee)) => employee.values[change.field] = change.new.clone(),
                     (Side::Pbx, None) => prop_assert!(false, "a change of nobody"),
                     (Side::Directory, _) => {
-                        let entry = self.entries.get_mut(person.person.key.as_str()).expect("an entry");
+                        let entry = self.entries.get_mut(person.person.entry.key.as_str()).expect("an entry");
                         entry.values[change.field] = change.new.trim_start_matches('+').to_owned();
                     }
                 }
@@ -256,7 +257,7 @@ impl World {
         let terms = Terms { policy: &self.policy, phones: plan.phones, now: self.now };
         for link in links_after(&plan, &outcomes, terms).into_iter().chain(departed_links(&plan, self.now)) {
             self.links.retain(|other| other.key != link.key);
-            self.links.push(link);
+            self.links.push(Arc::new(link));
         }
         self.links.sort_by(|one, other| one.key.cmp(&other.key));
         self.compared = self.now;
@@ -273,7 +274,13 @@ impl World {
     }
 
     /// The value that `side` is about to lose was not edited since both agreed, or the other side's edit is the later one.
-    fn check_edit_survives(&self, links: &[Link], key: &str, field: Field, side: Side) -> Result<(), TestCaseError> {
+    fn check_edit_survives(
+        &self,
+        links: &[Arc<Link>],
+        key: &str,
+        field: Field,
+        side: Side,
+    ) -> Result<(), TestCaseError> {
         let Some(link) = links.iter().find(|link| link.key.as_str() == key) else { return Ok(()) };
         let Some((base_directory, base_pbx)) = link.base(field) else { return Ok(()) };
         let directory = &self.entries[key].values[field];
@@ -358,7 +365,7 @@ proptest! {
         prop_assert!(left.accounts.is_empty());
         let links = world.links.clone();
         world.run()?;
-        let stable = |link: &Link| Link { unsettled: Vec::new(), last_day: 0, days_gone: 0, ..link.clone() };
+        let stable = |link: &Arc<Link>| Link { unsettled: Vec::new(), last_day: 0, days_gone: 0, ..Link::clone(link) };
         let (before, after): (Vec<Link>, Vec<Link>) =
             (links.iter().map(stable).collect(), world.links.iter().map(stable).collect());
         prop_assert_eq!(before, after, "a settled state moves no base");

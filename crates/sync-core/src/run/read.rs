@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use log::{debug, warn};
 
@@ -78,6 +79,7 @@ pub(super) fn read_both_sides(
         // Mobiles are compared anew: what they meant depends on the region.
         links.iter_mut().for_each(|link| link.forget_base(Field::Mobile));
     }
+    let links: Vec<Arc<Link>> = links.into_iter().map(Arc::new).collect();
     let plan = plan(policy, session, &directory, &pbx, &links, &decisions)?;
     if !plan.everybody && plan.people.iter().any(|person| may_be_somebody_else(person.action)) {
         debug!("an employee was recognised: whether nobody else is meant shows when everybody is read");
@@ -191,7 +193,7 @@ fn plan(
     session: &mut Session<'_>,
     directory: &DirectorySnapshot,
     pbx: &PbxSnapshot,
-    links: &[Link],
+    links: &[Arc<Link>],
     decisions: &Decisions,
 ) -> Result<Plan, RunError> {
     let elsewhere = session.journal.linked_elsewhere(policy.server_id)?;

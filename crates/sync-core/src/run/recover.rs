@@ -12,13 +12,16 @@ use crate::journal::{Intent, Journal, JournalError, SettleBatch};
 use crate::pbx::{Pbx, Task};
 use crate::person::Field;
 
+/// Intents settled in one transaction.
+const SETTLED_AT_ONCE: usize = 200;
+
 /// Milliseconds of a day.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Settles what a program that died left open. To be called with the run lock held.
 pub fn recover(journal: &mut Journal, pbx: &mut Pbx, host: &dyn Host) -> Result<(), RunError> {
-    for intent in journal.open_intents()? {
-        settle_intent(&intent, journal, pbx)?;
+    for intents in journal.open_intents()?.chunks(SETTLED_AT_ONCE) {
+        settle_intents(intents, journal, pbx)?;
     }
     clear_old_spools(&journal.paths().spool(), host.now());
     let abandoned = journal.close_abandoned_runs(host.now())?;
@@ -43,29 +46,48 @@ fn clear_old_spools(spool: &Path, now: i64) {
     }
 }
 
-fn settle_intent(intent: &Intent, journal: &mut Journal, pbx: &mut Pbx) -> Result<(), RunError> {
-    let mut batch = SettleBatch { intents_done: vec![intent.id], ..SettleBatch::default() };
-    let task: Option<Task> = serde_json::from_str(&intent.task_json).ok();
-    let after: Option<AfterTask> = serde_json::from_str(&intent.link_json).ok();
-    if let (Some(task), Some(mut after)) = (task, after) {
-        match pbx.find_applied(&task)? {
-            Some(applied) => {
-                info!("{} was written before the program ended; it is settled now", after.person);
-                after.link.user_id = applied.user_id;
-                for field in Field::ALL.into_iter().filter(|field| !applied.holds(*field)) {
-                    after.keep_base(field);
-                }
-                batch.fingerprint = Some(after.fingerprint.clone());
-                batch.events = event_texts(&applied).collect();
-                batch.changes = after.records(intent.run_id, &applied);
-                after.settle_link(&mut batch);
-            }
-            None => info!("{} was not written before the program ended", after.person),
+fn settle_intents(intents: &[Intent], journal: &mut Journal, pbx: &mut Pbx) -> Result<(), RunError> {
+    let mut batch = SettleBatch::default();
+    for intent in intents {
+        let Some((task, after)) = read(intent) else {
+            warn!("intent {} cannot be read and is dropped", intent.id);
+            batch.intents_done.push(intent.id);
+            continue;
+        };
+        if batch.fingerprint.as_ref().is_some_and(|fingerprint| *fingerprint != after.fingerprint) {
+            journal.settle(&std::mem::take(&mut batch))?;
         }
-    } else {
-        warn!("intent {} cannot be read and is dropped", intent.id);
+        batch.fingerprint = Some(after.fingerprint.clone());
+        batch.intents_done.push(intent.id);
+        settle_task(intent.run_id, &task, after, pbx, &mut batch)?;
     }
     journal.settle(&batch)?;
+    Ok(())
+}
+
+fn read(intent: &Intent) -> Option<(Task, AfterTask)> {
+    Some((serde_json::from_str(&intent.task_json).ok()?, serde_json::from_str(&intent.link_json).ok()?))
+}
+
+fn settle_task(
+    run_id: i64,
+    task: &Task,
+    mut after: AfterTask,
+    pbx: &mut Pbx,
+    batch: &mut SettleBatch,
+) -> Result<(), RunError> {
+    let Some(applied) = pbx.find_applied(task)? else {
+        info!("{} was not written before the program ended", after.person);
+        return Ok(());
+    };
+    info!("{} was written before the program ended; it is settled now", after.person);
+    after.link.user_id = applied.user_id;
+    for field in Field::ALL.into_iter().filter(|field| !applied.holds(*field)) {
+        after.keep_base(field);
+    }
+    batch.events.extend(event_texts(&applied));
+    batch.changes.extend(after.records(run_id, &applied));
+    after.settle_link(batch);
     Ok(())
 }
 

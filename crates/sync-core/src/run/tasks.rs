@@ -38,7 +38,7 @@ pub(super) fn batches(plan: &Plan) -> Vec<Vec<usize>> {
 /// The tasks of one batch, with everything random chosen.
 pub(super) fn tasks_of(
     plan: &Plan,
-    batch: Vec<usize>,
+    batch: &[usize],
     forward: bool,
     vault: &Vault,
     random: &mut dyn FnMut(&mut [u8]),
@@ -51,7 +51,7 @@ pub(super) fn tasks_of(
         };
         PersonTask { at, task }
     };
-    batch.into_iter().map(&mut task).collect()
+    batch.iter().map(|at| task(*at)).collect()
 }
 
 fn moves_a_unique_value(person: &PersonPlan) -> bool {

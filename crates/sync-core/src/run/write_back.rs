@@ -80,14 +80,14 @@ impl Run<'_, '_> {
         change: &Change,
         outcome: &mut PersonOutcome,
     ) -> Result<DirectoryWrite, String> {
-        let (entry, field) = (&person.person, change.field);
+        let (entry, field) = (&person.person.entry, change.field);
         let value = if field == Field::Photo {
             let image = self.photo(person, change, outcome)?;
             NewValue::Photo { replaces: change.old.clone(), image: RawValue(image) }
         } else {
             NewValue::Text {
-                seen: self.raw_all(field, entry.seen.get(&field).into_iter().flatten())?,
-                replaces: self.raw_all(field, entry.ours.get(&field))?.pop(),
+                seen: self.raw_all(field, entry.attributes.get(&field).into_iter().flatten())?,
+                replaces: self.raw_all(field, person.person.ours(field))?.pop(),
                 value: self.raw(field, &change.new)?,
             }
         };
@@ -188,7 +188,7 @@ fn conflict(person: &PersonPlan, change: &Change, cause: &'static str, reason: &
 fn record(run_id: i64, person: &PersonPlan, change: &Change, outcome: &PersonOutcome) -> ChangeRecord {
     ChangeRecord {
         run_id,
-        key: person.person.key.clone(),
+        key: person.person.entry.key.clone(),
         user_id: outcome.user_id,
         person: person.name(),
         field: change.field.name().to_owned(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use sync_core::directory::{
     Changed, Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, RawValue,
@@ -196,7 +197,7 @@ impl Directory for DirectoryDouble {
             DirectoryEntry { attributes: attributes.map(|(f, v)| (*f, v.clone())).collect(), ..answer(entry) }
         };
         let all = self.entries.values().filter(|_| !self.hides_everybody);
-        let entries: Vec<DirectoryEntry> = all.filter(asked).map(shown).collect();
+        let entries: Vec<Arc<DirectoryEntry>> = all.filter(asked).map(shown).map(Arc::new).collect();
         self.reads += 1;
         self.entries_read += entries.len();
         assert!(progress(entries.len() as u64).is_continue(), "nobody cancels a read here");

@@ -241,7 +241,7 @@ pub(crate) fn save_server(journal: &mut Journal, id: Option<i64>, fingerprint: &
 /// What a run planned and did for one entry.
 pub(crate) fn about<'a>(report: &'a Report, key: &str) -> (&'a PersonPlan, &'a PersonOutcome) {
     let mut all = report.plan.people.iter().zip(&report.outcomes);
-    all.find(|(plan, _)| plan.person.key.as_str() == key).unwrap_or_else(|| panic!("nothing about {key}"))
+    all.find(|(plan, _)| plan.person.entry.key.as_str() == key).unwrap_or_else(|| panic!("nothing about {key}"))
 }
 
 /// What a run left for a human about one entry.
@@ -266,7 +266,7 @@ pub(crate) fn partial() -> Coverage {
 /// A run in words, for failed assertions.
 pub(crate) fn told(report: &Report) -> String {
     let people = report.plan.people.iter().zip(&report.outcomes).map(|(plan, outcome)| {
-        let (key, action, user) = (&plan.person.key.0, plan.action, outcome.user_id);
+        let (key, action, user) = (&plan.person.entry.key.0, plan.action, outcome.user_id);
         let conflicts = plan.conflicts.iter().chain(&outcome.conflicts).map(|conflict| &conflict.reason);
         let conflicts: Vec<_> = conflicts.collect();
         format!(
