@@ -139,7 +139,7 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     }
     let servers = journal.servers()?;
     let next = servers.iter().filter(|one| one.autosync).map(|one| due_at(plugin, one, now)).min();
-    let open = failures.is_empty() && idle && journal.outbox(1)?.is_empty() && journal.queued_runs()?.is_empty();
+    let open = failures.is_empty() && idle && journal.outbox(1)?.0.is_empty() && journal.queued_runs()?.is_empty();
     plugin.kept.rest(&database, now, open.then_some(next.unwrap_or(i64::MAX)));
     let data = json!({"ran": ran, "nextDue": next});
     match failures.into_iter().next() {

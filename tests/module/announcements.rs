@@ -34,8 +34,10 @@ impl Scene {
         let module = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("module.db");
         let mut outbox = module.prepare("SELECT event FROM outbox ORDER BY id").expect("the outbox");
         let events = outbox.query_map([], |row| row.get::<_, String>(0)).expect("events");
+        let events = events.flat_map(|row| -> Vec<Value> {
+            serde_json::from_str(&format!("[{}]", row.expect("a row"))).expect("events are JSON")
+        });
         let events = events.map(|event| {
-            let event: Value = serde_json::from_str(&event.expect("an event")).expect("an event is JSON");
             let text = |key: &str| event[key].as_str().expect("a text").to_owned();
             (text("model").trim_start_matches(r"MikoPBX\Common\Models\").to_owned(), text("recordId"))
         });

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::Level;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The callbacks of `ldap_sync_host`, as Rust. They may be called from any thread and must not call the module.
 pub trait HostServices: Send + Sync {
@@ -170,7 +171,7 @@ impl AnnounceLog {
 
 impl Announcer for AnnounceLog {
     fn deliver(&self, events: &str) -> Result<(), String> {
-        let events: Vec<Value> =
+        let events: Vec<&RawValue> =
             serde_json::from_str(events).map_err(|error| format!("the events are not a JSON array: {error}"))?;
         let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
         let mut file = unpoisoned(&self.file);

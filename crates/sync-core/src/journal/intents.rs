@@ -14,6 +14,9 @@ use crate::person::DirectoryKey;
 /// Events that may wait in the outbox before a later event of the same record takes the place of earlier ones.
 pub const OUTBOX_UNMERGED: usize = 10_000;
 
+/// Events in one row of the outbox, at most.
+const EVENTS_IN_ROW: usize = 1_000;
+
 /// One task that is about to be done in the PBX's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intent {
@@ -94,7 +97,7 @@ impl Journal {
         self.write(|tx| {
             delete_by_id(tx, "DELETE FROM links WHERE id = ?1", &batch.unlinked)?;
             store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
-            append_events(tx, &batch.events)?;
+            insert_events(tx, &batch.events, false)?;
             runs::insert_changes(tx, &batch.changes)?;
             delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)?;
             if let Some(Progress { run_id, done, total }) = batch.progress {
@@ -105,13 +108,32 @@ impl Journal {
         })
     }
 
-    /// The oldest events not delivered yet, with their ids, at most `limit`.
-    pub fn outbox(&self, limit: u32) -> Result<Vec<(i64, String)>, JournalError> {
+    /// The oldest events not delivered yet, `limit` of them or a few less, at least one row's: the ids of their rows, and the
+    /// events as a JSON array.
+    pub fn outbox(&self, limit: usize) -> Result<(Vec<i64>, String), JournalError> {
         self.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT id, event FROM outbox ORDER BY id LIMIT ?1")?;
-            let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let mut statement = tx.prepare_cached("SELECT id, event, events FROM outbox ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            let (mut ids, mut texts, mut count) = (Vec::new(), Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                count += row.get::<_, i64>(2)? as usize;
+                if count > limit && !ids.is_empty() {
+                    break;
+                }
+                ids.push(row.get(0)?);
+                texts.push(row.get::<_, String>(1)?);
+            }
+            Ok((ids, format!("[{}]", texts.join(","))))
         })
+    }
+
+    /// To be called where nobody takes the events: when very many wait that were not merged yet, those about the same record
+    /// become one. So the outbox grows with the records, not with time.
+    pub fn merge_outbox(&mut self) -> Result<(), JournalError> {
+        let query = "SELECT coalesce(sum(events), 0) FROM outbox
+                     WHERE id > coalesce((SELECT id FROM outbox WHERE merged ORDER BY id DESC LIMIT 1), 0)";
+        let unmerged: i64 = self.read(|tx| Ok(tx.query_row(query, [], |row| row.get(0))?))?;
+        if unmerged > OUTBOX_UNMERGED as i64 { self.write(merge_events) } else { Ok(()) }
     }
 
     /// Removes events that the PBX has taken.
@@ -184,20 +206,12 @@ fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> r
     }
 }
 
-/// Appends events. Where very many wait that were not merged yet, because the PBX takes none, those about the same record
-/// become one: then the outbox grows with the records, not with time.
-fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalError> {
-    if events.is_empty() {
-        return Ok(());
+fn insert_events(tx: &Transaction<'_>, events: &[String], merged: bool) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached("INSERT INTO outbox (event, events, merged) VALUES (?1, ?2, ?3)")?;
+    for some in events.chunks(EVENTS_IN_ROW) {
+        insert.execute(params![some.join(","), some.len() as i64, merged])?;
     }
-    let mut insert = tx.prepare_cached("INSERT INTO outbox (event) VALUES (?1)")?;
-    for event in events {
-        insert.execute([event])?;
-    }
-    let newest = "SELECT coalesce(max(id), 0) - coalesce((SELECT id FROM outbox WHERE merged ORDER BY id DESC LIMIT 1),
-                                                         min(id) - 1, 0) FROM outbox";
-    let unmerged: i64 = tx.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
-    if unmerged > OUTBOX_UNMERGED as i64 { merge_events(tx) } else { Ok(()) }
+    Ok(())
 }
 
 /// Makes one event of all that are about the same record and action, with all their changed fields, in the place of the
@@ -205,9 +219,9 @@ fn append_events(tx: &Transaction<'_>, events: &[String]) -> Result<(), JournalE
 fn merge_events(tx: &Transaction<'_>) -> Result<(), JournalError> {
     let mut statement = tx.prepare_cached("SELECT event FROM outbox ORDER BY id")?;
     let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let events = texts.iter().flat_map(|text| events_of(text));
     let mut merged: BTreeMap<(String, String, String), (usize, Value)> = BTreeMap::new();
-    for (at, text) in texts.iter().enumerate() {
-        let mut event: Value = serde_json::from_str(text).unwrap_or_default();
+    for (at, mut event) in events.enumerate() {
         let part = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
         let key = (part("model"), part("recordId"), part("action"));
         if let Some((_, earlier)) = merged.get(&key) {
@@ -220,11 +234,16 @@ fn merge_events(tx: &Transaction<'_>) -> Result<(), JournalError> {
     let mut merged: Vec<(usize, Value)> = merged.into_values().collect();
     merged.sort_by_key(|(at, _)| *at);
     tx.execute("DELETE FROM outbox", [])?;
-    let mut insert = tx.prepare_cached("INSERT INTO outbox (event, merged) VALUES (?1, 1)")?;
-    for (_, event) in merged {
-        insert.execute([event.to_string()])?;
-    }
+    let events: Vec<String> = merged.into_iter().map(|(_, event)| event.to_string()).collect();
+    insert_events(tx, &events, true)?;
     Ok(())
+}
+
+fn events_of(row: &str) -> Vec<Value> {
+    serde_json::from_str(&format!("[{row}]")).unwrap_or_else(|error| {
+        log::warn!("announcements in the outbox cannot be read and are dropped: {error}");
+        Vec::new()
+    })
 }
 
 fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {

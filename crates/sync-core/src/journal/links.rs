@@ -143,7 +143,8 @@ impl Journal {
     pub fn upsert_link(tx: &Transaction<'_>, link: &Link) -> Result<i64, JournalError> {
         detach_predecessor(tx, link)?;
         let id = insert(tx, link)?;
-        for number in [&link.pbx[Field::Number], &link.shown[Field::Number]].into_iter().filter(|n| !n.is_empty()) {
+        let numbers = BTreeSet::from([&link.pbx[Field::Number], &link.shown[Field::Number]]);
+        for number in numbers.into_iter().filter(|number| !number.is_empty()) {
             tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number])?;
         }
         Ok(id)

@@ -17,7 +17,7 @@ use crate::person::Field;
 use crate::picture;
 
 /// Files of photos brought to the disk at once.
-const FLUSHED_AT_ONCE: usize = 4;
+const FLUSHED_AT_ONCE: usize = 16;
 
 /// Larger files are not read, neither as new photos nor as old ones.
 const LARGEST: u64 = 8 * 1024 * 1024;

@@ -5,16 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::tasks::{PersonTask, batches, fields, tasks_of, without};
-use super::{Run, RunError, bases, deliver};
+use super::{Run, RunError, bases};
 use crate::journal::{self, ChangeRecord, Intent, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task, TaskOutcome};
 use crate::person::{Field, Values};
 use crate::plan::{PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
-
-/// Announcements that may wait until the last batch; where more wait, they are handed over at once, in one burst.
-const MOST_UNTOLD: usize = 8_000;
 
 /// Batches whose intents are recorded in one transaction, together with what the batches before them did.
 const INTENDED_AT_ONCE: usize = 5;
@@ -118,7 +115,7 @@ impl Run<'_, '_> {
         let batches = batches(plan);
         let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
         self.progress.enter("applying", total, self.session.host);
-        let (mut done, mut told) = (0, 0);
+        let mut done = 0;
         for some in batches.chunks(INTENDED_AT_ONCE) {
             self.stop_if_cancelled()?;
             let mut intended = self.intend(plan, some, settled)?.into_iter();
@@ -134,12 +131,6 @@ impl Run<'_, '_> {
                     return ended;
                 }
                 self.progress.step(done, self.session.host);
-            }
-            told += settled.events.len();
-            if told > MOST_UNTOLD {
-                self.session.journal.settle(&std::mem::take(settled))?;
-                deliver(self.session.journal, self.session.host)?;
-                told = 0;
             }
         }
         Ok(())

@@ -43,7 +43,7 @@ use scope::{Beginning, Scope};
 use secrecy::ExposeSecret;
 
 /// Events handed to the PBX in one announcement, at most.
-const ANNOUNCED_AT_ONCE: u32 = 2_000;
+const ANNOUNCED_AT_ONCE: usize = 2_000;
 
 /// Links stored in one transaction at the end of a run.
 const STORED_AT_ONCE: usize = 2_000;

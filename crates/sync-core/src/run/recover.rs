@@ -94,19 +94,17 @@ fn settle_task(
 /// Hands the PBX every event it has not been told of. What it does not take stays for the next time.
 pub fn deliver(journal: &mut Journal, host: &dyn Host) -> Result<(), JournalError> {
     if !host.announces() {
-        return Ok(());
+        return journal.merge_outbox();
     }
     loop {
-        let events = journal.outbox(ANNOUNCED_AT_ONCE)?;
-        if events.is_empty() {
+        let (ids, events) = journal.outbox(ANNOUNCED_AT_ONCE)?;
+        if ids.is_empty() {
             return Ok(());
         }
-        let texts: Vec<&str> = events.iter().map(|(_, event)| event.as_str()).collect();
-        if !host.announce(&format!("[{}]", texts.join(","))) {
-            warn!("the PBX did not take {} announcement(s); they are repeated at the next tick", events.len());
-            return Ok(());
+        if !host.announce(&events) {
+            warn!("the PBX did not take its announcements; they are repeated at the next tick");
+            return journal.merge_outbox();
         }
-        let ids: Vec<i64> = events.iter().map(|(id, _)| *id).collect();
         journal.delivered(&ids)?;
     }
 }
