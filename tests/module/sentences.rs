@@ -114,7 +114,7 @@ const PUT_TOGETHER: &[(&str, &str)] = &[
     ),
     (
         "801 is taken by queue \"Sales; office\"; a number from the pool is given instead",
-        "801 уже занят: очередь «Sales; office»; вместо него выдаётся номер из пула",
+        "801 уже занят: очередь \"Sales; office\"; вместо него выдаётся номер из пула",
     ),
     (
         "employee 201 (Smith, A), employee 202 (name) has the same e-mail address, but name and e-mail differ; nobody is guessed",
