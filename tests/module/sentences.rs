@@ -193,7 +193,7 @@ fn every_screen_tells_in_russian_what_the_library_said_in_english() {
         &[
             "801 уже занят: парковка",
             "в telephoneNumber стоит «+44 20 7946 0000»",
-            "отложено: сразу у 6 человек было бы изменено на АТС: мобильный",
+            "отложено: сразу у 6 человек на АТС было бы изменено: мобильный",
         ],
     );
     page.russian("#/conflicts", &["Номер занят", "801 уже занят: парковка", "освободите его или измените в каталоге"]);
@@ -268,7 +268,10 @@ impl Page {
     #[track_caller]
     fn tells(&mut self, words: &[&str]) {
         self.browser.wait_for(words[0]);
-        check(&self.browser.text(), words);
+        let text = self.browser.text();
+        check(&text, words);
+        let english = Regex::new(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}").expect("a pattern");
+        assert_eq!(english.find(&text).map(|found| found.as_str()), None, "English on the page:\n{text}");
         let foreign = "[...document.querySelectorAll('main [lang=\"en\"]')].map((element) => element.textContent)";
         assert_eq!(self.browser.evaluate(foreign), json!([]));
     }
