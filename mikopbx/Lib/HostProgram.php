@@ -48,7 +48,7 @@ final class HostProgram
         try {
             $input = json_encode($call, JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE);
         } catch (JsonException $exception) {
-            return $this->unavailable('the call cannot be written as JSON: ' . $exception->getMessage());
+            return $this->unavailable("the call cannot be written as JSON: {$exception->getMessage()}");
         }
         $process = $this->start(['mikopbx-call', '--limit', (string)self::CALL_SECONDS]);
         if ($process === null) {

@@ -32,6 +32,7 @@ mod one_search;
 mod page;
 mod previewed;
 mod screens;
+mod sentences;
 mod support;
 mod taking_over;
 mod tick;

@@ -2,6 +2,7 @@
 
 import { h, val, srOnly } from './dom.js';
 import { currentLanguage, t, tOr } from './i18n.js';
+import { said, sentence } from './sentences.js';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -88,13 +89,8 @@ export function changeLine(change) {
       srOnly(t('change.from')), fieldValue(change.field, change.old),
       h('span', { 'aria-hidden': 'true', class: 'ls-arrow' }, ' → '), srOnly(t('change.to')),
       fieldValue(change.field, change.new)),
-    change.why && h('span', { class: 'ls-why' }, ' ', val(whyText(change.why))),
-    missed && h('div', { class: 'ls-reason' }, val(outcomeText(change.outcome))));
-}
-
-/** Why a value changed: in the page's words where it has them, else as the module said it. */
-export function whyText(why) {
-  return tOr(`why.${why}`, why || '');
+    change.why && h('span', { class: 'ls-why' }, ' ', sentence(change.why)),
+    missed && h('div', { class: 'ls-reason' }, outcomeSentence(change.outcome)));
 }
 
 /** Whether `outcome` tells that a change was not made; a change of a preview has none. */
@@ -104,7 +100,13 @@ export function notDone(outcome) {
 
 /** The words of an outcome: the page's own where it has them, else the sentence the module gave. */
 export function outcomeText(outcome) {
-  return tOr(`outcome.${outcome}`, outcome);
+  return tOr(`outcome.${outcome}`, said(outcome));
+}
+
+/** The same as an element. */
+export function outcomeSentence(outcome) {
+  const own = tOr(`outcome.${outcome}`, '');
+  return own ? h('span', {}, own) : sentence(outcome);
 }
 
 /** Both sides' values, one under the other, so that the difference is seen at a glance. */
@@ -139,23 +141,17 @@ const RUN_COUNTS = ['create', 'adopt', 'update', 'writeBack', 'conflict', 'depar
 /** What a run did, in the page's language: from its counts, or where they are missing the module's own sentence. */
 export function runSummary(run) {
   const counts = run.counts || {};
-  if (!('create' in counts)) return run.summary || '';
+  if (!('create' in counts)) return said(run.summary || '');
   const told = RUN_COUNTS.filter((kind) => counts[kind] > 0).map((kind) => t(`run.count.${kind}`, { count: counts[kind] }));
   const held = (counts.held || []).length;
   if (held) told.push(t('run.count.held', { count: held }));
   return told.length ? told.join('; ') : t('run.upToDate');
 }
 
-/**
- * Why a conflict waits: its cause and what can be done about it in the page's language, then `sentences`, which the
- * module writes in English.
- */
+/** Why a conflict waits: its cause, then the module's `sentences`. */
 export function conflictReason(cause, sentences) {
-  const known = tOr(`cause.${cause}`, '');
-  const foreign = currentLanguage() !== 'en';
   return [
-    h('strong', {}, known || cause || ''),
-    foreign && known && h('div', { class: 'ls-reason' }, t(`advice.${cause}`)),
-    sentences.map((text) => h('div', { class: foreign ? 'ls-reason ls-muted' : 'ls-reason', lang: foreign && 'en' }, val(text))),
+    h('strong', {}, tOr(`cause.${cause}`, cause || '')),
+    sentences.map((text) => h('div', { class: 'ls-reason' }, sentence(text))),
   ];
 }

@@ -41,9 +41,18 @@ export function currentLanguage() {
  */
 export function t(key, params = {}) {
   const entry = words[key] ?? fallbackWords[key];
-  if (entry === undefined) return key;
+  return entry === undefined ? key : filled(entry, params);
+}
+
+/** `entry`, a text or one for each plural form, with its places filled as `t` does. */
+export function filled(entry, params) {
   const text = typeof entry === 'string' ? entry : entry[plurals.select(params.count)] ?? entry.other;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in params ? isolate(params[name]) : whole));
+}
+
+/** The module's sentences in the language in use, by the English ones; none where the language is English. */
+export function sentences() {
+  return words.sentences || {};
 }
 
 /** The words for `key`, or `otherwise` when the page has none (a state or cause newer than the page). */

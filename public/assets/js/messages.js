@@ -2,14 +2,15 @@
 
 import { h, uniqueId, val, withBusy } from './dom.js';
 import { t } from './i18n.js';
+import { sentence } from './sentences.js';
 
-/** The sentences of an error: what the module said, or what can be done when it said nothing. */
+/** The texts and elements that tell of an error: what the module said, or what can be done when it said nothing. */
 export function errorTexts(error) {
   if (error.kind === 'signed-out') return [t('error.signedOut')];
   if (error.kind === 'unreachable') return [t('error.unreachable')];
   if (error.kind !== 'refused') return [t('error.page', { text: error.message })];
   const texts = error.messages.map((message) => message.text).filter(Boolean);
-  return texts.length ? texts : [t('error.noReason')];
+  return texts.length ? texts.map(sentence) : [t('error.noReason')];
 }
 
 /** An error with what to do about it; `retry` adds a button. */
@@ -18,11 +19,10 @@ export function errorMessage(error, { title = t('error.title'), retry } = {}) {
   return message('negative', title, errorTexts(error), retry && { text: t('button.retry'), run: retry }, 'alert');
 }
 
-/** A message of `kind` (Semantic: negative, warning, positive, info) with a title and sentences. */
+/** A message of `kind` (Semantic: negative, warning, positive, info) with a title and texts, which may be elements. */
 export function message(kind, title, texts, action, role) {
-  const body = texts.length > 1
-    ? h('ul', { class: 'list' }, texts.map((text) => h('li', {}, val(text))))
-    : h('p', {}, texts.map((text) => val(text)));
+  const lines = texts.map((text) => (text instanceof Node ? text : val(text)));
+  const body = lines.length > 1 ? h('ul', { class: 'list' }, lines.map((line) => h('li', {}, line))) : h('p', {}, lines);
   const button = action && h('button', { class: 'ui small button', type: 'button' }, action.text);
   if (button) button.addEventListener('click', () => withBusy(button, async () => action.run()));
   return h('div', { class: `ui ${kind} message`, role },

@@ -6,6 +6,7 @@ import { badge, duration, moment, relative, runSummary } from '../format.js';
 import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, message } from '../messages.js';
 import { forgetPhotos } from '../photos.js';
+import { sentence } from '../sentences.js';
 import { isQueued, isRunning, serverTitle } from '../status.js';
 import { SyncJob } from '../sync-job.js';
 import { heldBanner } from './held.js';
@@ -37,7 +38,7 @@ export function serverCard(app, id, section) {
     fill(title, val(serverTitle(server)));
     provider.textContent = tOr(`type.${server.provider}`, server.provider || '');
     fill(facts, cardFacts(server));
-    fill(damaged, server.error && message('negative', t('server.damagedTitle'), [server.error, t('server.damagedText')]));
+    fill(damaged, server.error && message('negative', t('server.damagedTitle'), [sentence(server.error), t('server.damagedText')]));
     held.update(server);
     autosync.update(server);
     progress.update(server);
@@ -52,7 +53,7 @@ function cardFacts(server) {
     ? [h('div', { class: 'ls-fact-main' }, isRunning(server) ? t('run.startedRelative', { when: relative(run.startedAt) })
       : relative(run.endedAt || run.startedAt), ' ', stateBadge(run.state)),
     runSummary(run) && h('div', { class: 'ls-fact-more' }, val(runSummary(run))),
-    run.error && h('div', { class: 'ls-fact-more ls-conflict' }, val(run.error))]
+    run.error && h('div', { class: 'ls-fact-more ls-conflict' }, sentence(run.error))]
     : [h('div', { class: 'ls-fact-main' }, t('run.never')), h('div', { class: 'ls-fact-more' }, t('run.neverNext'))];
   const next = server.nextRun
     ? [h('div', { class: 'ls-fact-main' }, server.nextRun <= Date.now() ? t('time.due') : relative(server.nextRun)),

@@ -5,6 +5,7 @@ import { fill, h, val } from '../dom.js';
 import { bothValues, conflictReason, fieldName, moment, sideName } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { confirmAndDo, emptyState, errorMessage, loading } from '../messages.js';
+import { said } from '../sentences.js';
 import { serverTitle } from '../status.js';
 import { dataTable } from '../table.js';
 import { startSync } from './card.js';
@@ -57,7 +58,7 @@ export function showConflicts(app, place, signal) {
         rows: sorted,
         columns: columns(decisions),
         searchText: (row) => [
-          row.person, row.directoryValue, row.pbxValue, tOr(`cause.${row.cause}`, row.cause || ''), ...errors(row),
+          row.person, row.directoryValue, row.pbxValue, tOr(`cause.${row.cause}`, row.cause || ''), ...errors(row).map(said),
         ].join(' '),
       }));
   }

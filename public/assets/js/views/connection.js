@@ -5,6 +5,7 @@ import { fill, h, srOnly, val } from '../dom.js';
 import { fieldName } from '../format.js';
 import { currentLanguage, t, tOr } from '../i18n.js';
 import { errorMessage, loading, message } from '../messages.js';
+import { sentence } from '../sentences.js';
 import { rememberPin } from './settings-draft.js';
 
 /** Shows the section for a saved `server`. */
@@ -22,7 +23,7 @@ export async function showTest(app, panel, signal, server) {
 function savedNotice(app, server) {
   const info = app.notices.get(String(server.id));
   app.notices.delete(String(server.id));
-  return info && message('positive', t('form.saved'), info);
+  return info && message('positive', t('form.saved'), info.map(sentence));
 }
 
 /**
@@ -35,7 +36,7 @@ export async function runTest(app, place, request, { signal, trust }) {
     const { data, info } = await call('test-connection', request);
     if (signal.aborted) return null;
     fill(place, stepList(data.steps || [], trust, 'test.passed'),
-      info.length > 0 && message('warning', t('warnings.title'), info));
+      info.length > 0 && message('warning', t('warnings.title'), info.map(sentence)));
     app.announce(t('test.passed'));
     return null;
   } catch (error) {
@@ -62,7 +63,7 @@ function stepItem(step, trust) {
   return h('li', { class: 'ls-step' }, mark,
     h('div', { class: 'ls-step-body' },
       h('strong', {}, tOr(`step.${step.step}`, step.step), srOnly(`: ${t(step.ok ? 'step.ok' : 'step.notOk')}`)),
-      h('div', {}, val(step.text || '')),
+      h('div', {}, sentence(step.text)),
       step.certificate && certificateDetails(step, trust),
       (step.attributes || []).length > 0 && attributeRights(step.attributes)));
 }
@@ -98,5 +99,5 @@ function attributeRights(attributes) {
   return h('ul', { class: 'ls-rights' }, attributes.map((entry) => h('li', {},
     h('span', { class: 'ls-code' }, val(entry.attribute)), ' ', h('span', { class: 'ls-muted' }, fieldName(entry.field)), ' – ',
     t(words[String(entry.writable)] || 'rights.unknown'),
-    entry.text && h('div', { class: 'ls-muted' }, val(entry.text)))));
+    entry.text && h('div', { class: 'ls-muted' }, sentence(entry.text)))));
 }

@@ -134,7 +134,7 @@ function whoIsIt(input) {
         const { data } = await call('explain-person', { userId });
         shown = t('link.who', { name: [data.name, data.number].filter(Boolean).join(', ') });
       } catch (error) {
-        shown = errorTexts(error).join(' ');
+        shown = errorTexts(error).map((text) => [text, ' ']);
       }
     }
     if (mine === request) fill(place, shown);

@@ -6,6 +6,7 @@ import { badge } from '../format.js';
 import { t } from '../i18n.js';
 import { emptyState, errorMessage, loading } from '../messages.js';
 import { besidePhoto, photo } from '../photos.js';
+import { sentence } from '../sentences.js';
 import { dataTable } from '../table.js';
 
 /** What a row calls the photo: the attributes that usually hold it. */
@@ -72,5 +73,5 @@ function isDisabled(person) {
 
 /** A note about a value: a sentence, or `{ field, text }`. */
 export function noteLine(note) {
-  return h('div', { class: 'ls-note' }, val(typeof note === 'string' ? note : note.text));
+  return h('div', { class: 'ls-note' }, sentence(typeof note === 'string' ? note : note.text));
 }

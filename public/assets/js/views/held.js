@@ -5,6 +5,7 @@ import { fill, h, val } from '../dom.js';
 import { fieldName, moment } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { confirmAndDo, errorMessage, loading } from '../messages.js';
+import { sentence } from '../sentences.js';
 import { isRunning } from '../status.js';
 import { startApproval } from './card.js';
 
@@ -63,7 +64,8 @@ function peopleOf({ what, count, people }) {
   return h('section', {}, h('h4', {}, heldWhat(what)),
     h('ul', { class: 'ls-held-people' }, people.map((person) => h('li', {}, personLink(person),
       person.number && [' ', h('span', { class: 'ls-muted' }, val(person.number))],
-      person.usedBy.length > 0 && h('div', { class: 'ls-muted' }, t('held.usedBy'), ' ', val(person.usedBy.join(', ')))))),
+      person.usedBy.length > 0 && h('div', { class: 'ls-muted' }, t('held.usedBy'), ' ',
+        person.usedBy.map((use, index) => [index > 0 && ', ', sentence(use)]))))),
     count > people.length && h('p', { class: 'ls-hint' }, t('held.more', { count: count - people.length })));
 }
 
@@ -76,7 +78,7 @@ function personLink({ name, directoryId, userId }) {
 export function heldList(held) {
   return h('ul', { class: 'ls-held-list' }, (held || []).map((entry) => h('li', {},
     h('strong', {}, t('held.line', { what: heldWhat(entry.what), count: entry.count })),
-    h('div', {}, val(heldReason(entry))))));
+    h('div', {}, heldReason(entry)))));
 }
 
 /** A kind of change in the page's words: the module says `email changed in the directory` and the like. */
@@ -90,7 +92,7 @@ export function heldWhat(what) {
 function heldReason({ what, count, limit, reason }) {
   const byKind = tOr(`held.why.${what}`, '');
   if (byKind) return t(`held.why.${what}`, { count, limit });
-  return heldWhat(what) === what ? reason || '' : t('held.why.fields', { count, limit });
+  return heldWhat(what) === what ? sentence(reason) : t('held.why.fields', { count, limit });
 }
 
 async function askApproval(app, id, heldRun) {

@@ -5,6 +5,7 @@ import { fill, h, val } from '../dom.js';
 import { badge, day, personState } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading } from '../messages.js';
+import { said, sentence } from '../sentences.js';
 import { dataTable } from '../table.js';
 import { personLink } from './people.js';
 
@@ -40,7 +41,7 @@ function leaverTable(app, people) {
         { label: t('leavers.accountOn'), match: (person) => !person.accountOff },
         { label: t('leavers.accountOff'), match: (person) => person.accountOff },
       ],
-      searchText: (person) => [person.name, person.number, person.mobile, person.email, ...person.usedBy].join(' '),
+      searchText: (person) => [person.name, person.number, person.mobile, person.email, ...person.usedBy.map(said)].join(' '),
     }),
   ];
 }
@@ -56,11 +57,11 @@ function columns(app) {
       id: 'since', label: t('leavers.since'), narrow: true,
       cell: (person) => [day(person.since), person.daysGone > 0 && h('div', { class: 'ls-muted' }, t('leavers.days', { count: person.daysGone }))],
     },
-    { id: 'why', label: t('leavers.why'), cell: (person) => [personState(person.state), h('div', { class: 'ls-reason' }, tOr(`leavers.why.${person.state}`, person.why))] },
+    { id: 'why', label: t('leavers.why'), cell: (person) => [personState(person.state), h('div', { class: 'ls-reason' }, tOr(`leavers.why.${person.state}`, said(person.why)))] },
     {
       id: 'usedBy', label: t('leavers.usedBy'),
       cell: (person) => (person.usedBy.length > 0
-        ? h('ul', { class: 'ls-uses' }, person.usedBy.map((use) => h('li', {}, val(use))))
+        ? h('ul', { class: 'ls-uses' }, person.usedBy.map((use) => h('li', {}, sentence(use))))
         : h('span', { class: 'ls-muted' }, t('leavers.unused'))),
     },
     {

@@ -3,11 +3,12 @@
 import { call, insideMikoPbx } from '../api.js';
 import { fill, h, val } from '../dom.js';
 import {
-  badge, bothValues, changeLine, conflictReason, day, fieldName, fieldValue, moment, personState, sideName, whyText,
+  badge, bothValues, changeLine, conflictReason, day, fieldName, fieldValue, moment, personState, sideName,
 } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading } from '../messages.js';
 import { photo } from '../photos.js';
+import { said, sentence } from '../sentences.js';
 import { dataTable, plainTable } from '../table.js';
 import { outcomeCell } from './runs.js';
 
@@ -60,7 +61,7 @@ function serverPart(app, server) {
     h('div', { class: 'ls-person-server' }, h('h2', { class: 'ui header' }, val(server.server)), personState(server.state),
       h('span', { class: 'ls-muted' }, t('person.since'), ' ', day(server.since))),
     h('p', { class: 'ls-hint ls-code' }, val(server.dn)),
-    server.state !== 'active' && h('p', { class: 'ls-hint' }, tOr(`leavers.why.${server.state}`, server.reason)),
+    server.state !== 'active' && h('p', { class: 'ls-hint' }, tOr(`leavers.why.${server.state}`, said(server.reason))),
     h('p', { class: 'ls-hint' }, t('person.hint')),
     h('div', { class: 'ls-data' }, table.element));
 }
@@ -99,7 +100,7 @@ function waitsCell({ field, unsettled }) {
 function lastChange(app, change) {
   return [
     h('div', {}, fieldValue(change.field, change.old), h('span', { 'aria-hidden': 'true' }, ' → '), fieldValue(change.field, change.new)),
-    h('div', { class: 'ls-muted' }, sideName(change.side), ': ', val(whyText(change.why))),
+    h('div', { class: 'ls-muted' }, sideName(change.side), ': ', sentence(change.why)),
     runLink(app, change.runId),
   ];
 }

@@ -1,14 +1,15 @@
 // Exactly what a synchronisation would do, person by person, before anything is changed.
 
 import { call } from '../api.js';
-import { fill, h, setDisabled, val, withBusy } from '../dom.js';
+import { fill, h, setDisabled, withBusy } from '../dom.js';
 import { exportButtons, fileName } from '../export.js';
 import {
-  badge, changeLine, conflictReason, fieldName, fieldText, fieldValue, personCell, personState, sideName, whyText,
+  badge, changeLine, conflictReason, fieldName, fieldText, fieldValue, personCell, personState, sideName,
 } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
 import { besidePhoto, photo } from '../photos.js';
+import { said, sentence } from '../sentences.js';
 import { dataTable } from '../table.js';
 import { isBusy, startPlan } from './card.js';
 import { noteLine } from './found.js';
@@ -70,7 +71,7 @@ function exportColumns() {
     { label: t('export.side'), value: ({ line }) => sideName(line.side) },
     { label: t('runs.old'), value: ({ line }) => fieldText(line.field, line.old) },
     { label: t('runs.new'), value: ({ line }) => fieldText(line.field, line.new) },
-    { label: t('runs.why'), value: ({ line }) => whyText(line.why) },
+    { label: t('runs.why'), value: ({ line }) => said(line.why) },
     { label: t('export.reason'), value: ({ line }) => line.reason },
     { label: t('export.directoryId'), value: ({ row }) => row.directoryId },
   ];
@@ -79,10 +80,10 @@ function exportColumns() {
 /** A person's lines in the exported table: every change and every conflict, or one line for who waits or leaves without. */
 function exportLines(row) {
   const conflicts = (row.conflicts || []).map(({ field, side, cause, reason }) => (
-    { field, side, reason: [tOr(`cause.${cause}`, cause), reason].filter(Boolean).join(': ') }));
+    { field, side, reason: [tOr(`cause.${cause}`, cause), said(reason)].filter(Boolean).join(': ') }));
   const lines = [...(row.changes || []), ...conflicts];
   if (lines.length === 0 && row.action !== 'unchanged') {
-    lines.push({ reason: [row.held && t('preview.departureHeld'), row.reason].filter(Boolean).join(' ') });
+    lines.push({ reason: [row.held && t('preview.departureHeld'), said(row.reason)].filter(Boolean).join(' ') });
   }
   return lines.map((line) => ({ row, line }));
 }
@@ -98,10 +99,10 @@ function planSentence(counts, changes) {
 function planWarnings(plan) {
   const partial = coverageReason(plan.coverage);
   return [
-    partial !== null && message('warning', t('preview.partial'), [partial || t('preview.partialText')]),
+    partial !== null && message('warning', t('preview.partial'), [partial ? sentence(partial) : t('preview.partialText')]),
     (plan.held || []).length > 0 && h('div', { class: 'ui warning message' },
       h('div', { class: 'header' }, t('preview.held')), heldList(plan.held)),
-    (plan.warnings || []).length > 0 && message('warning', t('warnings.title'), plan.warnings),
+    (plan.warnings || []).length > 0 && message('warning', t('warnings.title'), plan.warnings.map(sentence)),
   ];
 }
 
@@ -157,7 +158,7 @@ function planColumns(app, server) {
       cell: (row) => {
         const lines = [
           row.held && h('div', { class: 'ls-reason' }, t('preview.departureHeld')),
-          row.reason && !(row.conflicts || []).length && h('div', { class: 'ls-reason' }, val(row.reason)),
+          row.reason && !(row.conflicts || []).length && h('div', { class: 'ls-reason' }, sentence(row.reason)),
           (row.conflicts || []).map(conflictLine),
           (row.changes || []).map(changeLine),
           (row.notes || []).map(noteLine),

@@ -4,10 +4,11 @@ import { call } from '../api.js';
 import { fill, h, val } from '../dom.js';
 import { fetchedExportButtons, fileName } from '../export.js';
 import {
-  badge, duration, fieldName, fieldText, fieldValue, moment, notDone, outcomeText, runSummary, sideName, whyText,
+  badge, duration, fieldName, fieldText, fieldValue, moment, notDone, outcomeSentence, outcomeText, runSummary, sideName,
 } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
+import { said, sentence } from '../sentences.js';
 import { serverTitle } from '../status.js';
 import { dataTable } from '../table.js';
 import { stateBadge } from './card.js';
@@ -42,7 +43,7 @@ function runTable(app, runs, named) {
     { id: 'state', label: t('runs.state'), narrow: true, cell: (run) => stateBadge(run.state) },
     {
       id: 'summary', label: t('runs.summary'),
-      cell: (run) => [runSummary(run) && h('div', {}, val(runSummary(run))), run.error && h('div', { class: 'ls-conflict' }, val(run.error))],
+      cell: (run) => [runSummary(run) && h('div', {}, val(runSummary(run))), run.error && h('div', { class: 'ls-conflict' }, sentence(run.error))],
     },
     { id: 'took', label: t('runs.took'), narrow: true, cell: (run) => (run.endedAt ? duration(run.endedAt - run.startedAt) : '–') },
     app.can('get-run') && {
@@ -57,7 +58,7 @@ function runTable(app, runs, named) {
     caption: t('runs.title'),
     rows: runs,
     columns,
-    searchText: (run) => [runSummary(run), run.error, tOr(`kind.${run.kind}`, ''), tOr(`state.${run.state}`, ''), serverTitle(run.server)].join(' '),
+    searchText: (run) => [runSummary(run), said(run.error), tOr(`kind.${run.kind}`, ''), tOr(`state.${run.state}`, ''), serverTitle(run.server)].join(' '),
   });
 }
 
@@ -89,7 +90,7 @@ function runFacts(app, run) {
       fact(t('runs.kind'), h('div', { class: 'ls-fact-main' }, tOr(`kind.${run.kind}`, run.kind || '–')),
         run.endedAt && h('div', { class: 'ls-fact-more' }, duration(run.endedAt - run.startedAt))),
       runSummary(run) && fact(t('runs.summary'), h('div', { class: 'ls-fact-main' }, val(runSummary(run)))))),
-    run.error && message('negative', t('runs.failed'), [run.error]),
+    run.error && message('negative', t('runs.failed'), [sentence(run.error)]),
   ];
 }
 
@@ -112,12 +113,12 @@ function changeTable(app, run) {
       { id: 'field', label: t('runs.field'), cell: (change) => [fieldName(change.field), h('div', { class: 'ls-muted' }, sideName(change.side))] },
       { id: 'old', label: t('runs.old'), cell: (change) => fieldValue(change.field, change.old) },
       { id: 'new', label: t('runs.new'), cell: (change) => fieldValue(change.field, change.new) },
-      { id: 'why', label: t('runs.why'), cell: (change) => (change.why ? val(whyText(change.why)) : '–') },
+      { id: 'why', label: t('runs.why'), cell: (change) => (change.why ? sentence(change.why) : '–') },
       { id: 'outcome', label: t('runs.outcome'), cell: (change) => outcomeCell(change.outcome) },
     ],
     filters: [{ label: t('filter.all'), match: () => true },
       ...sides.map((side) => ({ label: sideName(side), match: (change) => change.side === side }))],
-    searchText: (change) => [change.person, fieldName(change.field), change.old, change.new, whyText(change.why)].join(' '),
+    searchText: (change) => [change.person, fieldName(change.field), change.old, change.new, said(change.why)].join(' '),
   }));
 }
 
@@ -129,7 +130,7 @@ function runExport(run, problem) {
     { label: t('export.side'), value: (change) => sideName(change.side) },
     { label: t('runs.old'), value: (change) => fieldText(change.field, change.old) },
     { label: t('runs.new'), value: (change) => fieldText(change.field, change.new) },
-    { label: t('runs.why'), value: (change) => whyText(change.why) },
+    { label: t('runs.why'), value: (change) => said(change.why) },
     { label: t('runs.outcome'), value: (change) => outcomeText(change.outcome) },
     { label: t('export.directoryId'), value: (change) => change.directoryId },
   ];
@@ -149,5 +150,5 @@ function runExport(run, problem) {
 export function outcomeCell(outcome) {
   if (!outcome) return '–';
   if (!notDone(outcome)) return badge('good', t('outcome.done'));
-  return [badge('bad', t('outcome.notDone')), h('div', { class: 'ls-reason' }, val(outcomeText(outcome)))];
+  return [badge('bad', t('outcome.notDone')), h('div', { class: 'ls-reason' }, outcomeSentence(outcome))];
 }

@@ -1,10 +1,11 @@
 // The form of a server's settings.
 
 import { ApiError, call } from '../api.js';
-import { fill, h, uniqueId, withBusy } from '../dom.js';
+import { fill, h, uniqueId, val, withBusy } from '../dom.js';
 import { duration, fieldName } from '../format.js';
 import { t } from '../i18n.js';
 import { confirmAndDo, errorMessage, loading, message } from '../messages.js';
+import { sentence } from '../sentences.js';
 import { serverTitle } from '../status.js';
 import { runTest } from './connection.js';
 import { addFilterCount, addUnitPicker, attributeReader } from './pickers.js';
@@ -336,7 +337,7 @@ class SettingsForm {
     fill(this.result);
     const unreadable = this.unreadable();
     if (unreadable.length > 0) {
-      this.showErrors(new ApiError('refused', unreadable), t('form.notSaved'));
+      this.showErrors(new ApiError('refused', unreadable), t('form.notSaved'), val);
       return;
     }
     const sent = structuredClone(this.values);
@@ -362,28 +363,29 @@ class SettingsForm {
   showSaved(data, info) {
     this.saved = { ...fromSettings({ ...toBody(this.values), ...data }), id: this.server.id };
     this.replace(structuredClone(this.saved));
-    fill(this.result, message('positive', t('form.saved'), info));
+    fill(this.result, message('positive', t('form.saved'), info.map(sentence)));
     this.panel.scrollIntoView();
   }
 
   /** Shows the module's sentences about the settings above the form. */
   showInfo(kind, title, texts) {
-    fill(this.result, texts.length > 0 && message(kind, title, texts));
+    fill(this.result, texts.length > 0 && message(kind, title, texts.map(sentence)));
   }
 
   // Errors: beside their field where the field is known, above the buttons otherwise.
 
-  showErrors(error, title) {
+  /** `shown` makes an element of the text of an error. */
+  showErrors(error, title, shown = sentence) {
     const general = [];
     let first = null;
     for (const entry of error.messages || []) {
       const field = this.find(entry.field);
-      if (field) this.showFieldError(field, entry.text);
+      if (field) this.showFieldError(field, shown(entry.text));
       else general.push(entry);
       first = first || field;
     }
     if (first) {
-      fill(this.problem, message('negative', title, general.length ? general.map((entry) => entry.text) : [t('form.lookAtFields')], null, 'alert'));
+      fill(this.problem, message('negative', title, general.length ? general.map((entry) => shown(entry.text)) : [t('form.lookAtFields')], null, 'alert'));
       first.control.focus();
     } else {
       fill(this.problem, errorMessage(error, { title }));
@@ -405,7 +407,7 @@ class SettingsForm {
   showFieldError(entry, text) {
     const { element, control, error } = entry;
     element.classList.add('error');
-    error.textContent = text;
+    fill(error, text);
     error.hidden = false;
     control.setAttribute('aria-invalid', 'true');
     describe(entry);

@@ -5,6 +5,7 @@ import { fill, h, val } from '../dom.js';
 import { badge, changeLine, notDone, personCell } from '../format.js';
 import { t, tOr } from '../i18n.js';
 import { emptyState, errorMessage, loading, message } from '../messages.js';
+import { said, sentence } from '../sentences.js';
 import { isRunning } from '../status.js';
 import { dataTable } from '../table.js';
 import { startSync } from './card.js';
@@ -41,9 +42,9 @@ function endOf(job) {
 }
 
 function endText(job) {
-  if (job.state === 'ended' && job.ended !== 'done') return `${failedTitle(job)}: ${job.summary}`;
+  if (job.state === 'ended' && job.ended !== 'done') return `${failedTitle(job)}: ${said(job.summary)}`;
   if (job.state === 'failed') return failedTitle(job);
-  return `${t('sync.done')} ${job.summary}`;
+  return `${t('sync.done')} ${said(job.summary)}`;
 }
 
 function failedTitle({ order }) {
@@ -64,11 +65,11 @@ function showJob(app, panel, job) {
   } else if (job.state === 'failed') {
     fill(panel, errorMessage(job.error, { title: failedTitle(job), retry }), compareAgain(job));
   } else if (job.state === 'recorded' || job.state === 'ended') {
-    fill(panel, message(...endOf(job), [job.summary].filter(Boolean)), job.ended !== 'done' && compareAgain(job), recordedNames(app, job),
+    fill(panel, message(...endOf(job), [job.summary].filter(Boolean).map(sentence)), job.ended !== 'done' && compareAgain(job), recordedNames(app, job),
       app.can('get-run') && h('a', { class: 'ui button', href: `#/runs/${encodeURIComponent(job.runId)}` }, t('runs.details')));
   } else {
-    fill(panel, message('positive', t('sync.done'), [job.summary].filter(Boolean)), names(changesOf(job.rows)),
-      job.notes.length > 0 && message('info', t('notes.title'), job.notes), resultTable(app, job.rows));
+    fill(panel, message('positive', t('sync.done'), [job.summary].filter(Boolean).map(sentence)), names(changesOf(job.rows)),
+      job.notes.length > 0 && message('info', t('notes.title'), job.notes.map(sentence)), resultTable(app, job.rows));
   }
 }
 
@@ -137,7 +138,7 @@ function resultColumns() {
       cell: (row) => [
         (row.changes || []).map(changeLine),
         (row.notes || []).map(noteLine),
-        row.reason && h('div', { class: 'ls-reason' }, val(row.reason)),
+        row.reason && h('div', { class: 'ls-reason' }, sentence(row.reason)),
       ],
     },
   ];
