@@ -1,6 +1,6 @@
 //! Which directory entry is which employee: linked by identity, adopted by what they have in common, new, or ambiguous.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::decision::{Choice, Decisions};
@@ -116,9 +116,9 @@ impl Candidates<'_> {
 /// Matches people to employees.
 pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
     let Candidates { links, employees, linked_elsewhere, complete, phones, .. } = candidates;
-    let by_key: BTreeMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
+    let by_key: HashMap<&str, usize> = links.iter().enumerate().map(|(at, link)| (link.key.as_str(), at)).collect();
     let identities = Identities::new(employees);
-    let mut active: BTreeSet<i64> = active_employees(people, links, &by_key);
+    let mut active = active_employees(people, links, &by_key);
     active.extend(links.iter().filter(|link| candidates.is_active_and_not_asked(link)).map(|link| link.user_id));
     let mut matches: Vec<Option<Match>> = people
         .iter()
@@ -128,7 +128,7 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
             None => None,
         })
         .collect();
-    let mut linked: BTreeSet<i64> =
+    let mut linked: HashSet<i64> =
         links.iter().filter(|link| identities.holds(link)).map(|link| link.user_id).collect();
     decide(people, candidates, &identities, &active, &mut matches);
     for found in matches.iter().flatten() {
@@ -148,11 +148,11 @@ pub fn match_people(people: &[Person], candidates: Candidates<'_>) -> Matching {
         adoption.by(by, &mut matches);
     }
     let bound = (0..employees.len()).filter(|at| !is_free(at) && !active.contains(&employees[*at].user_id)).collect();
-    let ours: BTreeSet<i64> = links.iter().map(|link| link.user_id).collect();
+    let ours: HashSet<i64> = links.iter().map(|link| link.user_id).collect();
     for by in ADOPTION {
         find_already_linked(by, people, employees, &bound, &ours, phones, &mut matches);
     }
-    let found: BTreeSet<&str> = people.iter().map(|person| person.entry.key.as_str()).collect();
+    let found: HashSet<&str> = people.iter().map(|person| person.entry.key.as_str()).collect();
     Matching {
         people: matches.into_iter().map(|found| found.unwrap_or(Match::New)).collect(),
         absent: (0..links.len()).filter(|&at| !found.contains(links[at].key.as_str())).collect(),
@@ -165,7 +165,7 @@ fn decide(
     people: &[Person],
     candidates: Candidates<'_>,
     identities: &Identities<'_>,
-    active: &BTreeSet<i64>,
+    active: &HashSet<i64>,
     matches: &mut [Option<Match>],
 ) {
     let mut appointed = BTreeSet::new();
@@ -202,7 +202,7 @@ fn find_returned(
     people: &[Person],
     candidates: Candidates<'_>,
     identities: &Identities<'_>,
-    active: &BTreeSet<i64>,
+    active: &HashSet<i64>,
     matches: &mut [Option<Match>],
 ) {
     let left = candidates.links.iter().filter(|link| !link.employee_number.is_empty() && identities.holds(link));
@@ -219,7 +219,7 @@ fn find_returned(
 }
 
 /// Employees whose own entry is among the people and active: whoever else looks like them is somebody else.
-fn active_employees(people: &[Person], links: &[Arc<Link>], by_key: &BTreeMap<&str, usize>) -> BTreeSet<i64> {
+fn active_employees(people: &[Person], links: &[Arc<Link>], by_key: &HashMap<&str, usize>) -> HashSet<i64> {
     people
         .iter()
         .filter(|person| person.entry.account == AccountState::Active)
@@ -234,16 +234,18 @@ fn find_already_linked(
     people: &[Person],
     employees: &[Employee],
     bound: &BTreeSet<usize>,
-    ours: &BTreeSet<i64>,
+    ours: &HashSet<i64>,
     phones: &PhoneRules,
     matches: &mut [Option<Match>],
 ) {
-    let holders = index(by, bound.iter().map(|&at| (at, &employees[at].values[by])), phones);
+    let holders = index(by, bound.iter().map(|&at| (at, &employees[at].values[by])), phones, |_| true);
     let undecided: Vec<usize> = (0..people.len()).filter(|&at| matches[at].is_none()).collect();
-    let seekers = index(by, undecided.iter().map(|&at| (at, &people[at].values[by])), phones);
+    let seekers = index(by, undecided.iter().map(|&at| (at, &people[at].values[by])), phones, |value| {
+        holders.contains_key(value)
+    });
     for (value, who) in seekers {
         for at in who {
-            let candidates = holders.get(&value).into_iter().flatten();
+            let candidates = holders[&value].iter();
             let mut alike =
                 candidates.filter(|&&employee| contradiction(by, &people[at], &employees[employee], phones).is_none());
             if let Some(&employee) = alike.next() {
@@ -260,8 +262,8 @@ fn find_already_linked(
 
 /// Employees by both halves of their identity.
 struct Identities<'a> {
-    by_user: BTreeMap<i64, usize>,
-    by_sip: BTreeMap<&'a str, usize>,
+    by_user: HashMap<i64, usize>,
+    by_sip: HashMap<&'a str, usize>,
 }
 
 impl<'a> Identities<'a> {
@@ -313,13 +315,13 @@ impl Adoption<'_> {
     /// Adopts by one field: only where the value is unique in both directions.
     fn by(&mut self, by: Field, matches: &mut [Option<Match>]) {
         let employees = self.free.iter().map(|&at| (at, &self.employees[at].values[by]));
-        let holders = index(by, employees, self.phones);
+        let holders = index(by, employees, self.phones, |_| true);
         // Somebody without an active account is not adopted, but may be the one meant.
         let counted = |at: &usize| matches!(matches[*at], None | Some(Match::NotActive));
         let seeking = (0..self.people.len()).filter(counted).map(|at| (at, &self.people[at].values[by]));
-        let seekers = index(by, seeking, self.phones);
+        let seekers = index(by, seeking, self.phones, |value| holders.contains_key(value));
         for (value, who) in seekers {
-            let Some(candidates) = holders.get(&value) else { continue };
+            let candidates = &holders[&value];
             for &at in who.iter().filter(|&&at| matches[at].is_none()).collect::<Vec<_>>() {
                 let found = self.decide(by, &self.people[at], who.len(), candidates);
                 match &found {
@@ -357,11 +359,12 @@ impl Adoption<'_> {
     }
 }
 
-/// Indices by the value they hold, in a form in which equal values are equal.
+/// Indices by the value they hold, of `wanted` values only, in a form in which equal values are equal.
 fn index<'a>(
     by: Field,
     values: impl Iterator<Item = (usize, &'a String)>,
     phones: &PhoneRules,
+    wanted: impl Fn(&String) -> bool,
 ) -> BTreeMap<String, Vec<usize>> {
     let mut index: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, value) in values.filter(|(_, value)| !value.is_empty()) {
@@ -371,7 +374,9 @@ fn index<'a>(
             Field::Name => comparable_name(value),
             Field::Number | Field::Photo | Field::Secret => value.clone(),
         };
-        index.entry(value).or_default().push(at);
+        if wanted(&value) {
+            index.entry(value).or_default().push(at);
+        }
     }
     index
 }

@@ -9,6 +9,9 @@
 import { val } from './dom.js';
 import { currentLanguage, filled, sentences } from './i18n.js';
 
+/** Characters of a text that is looked for; a longer one is some server's, and takes too long. */
+const MOST = 2000;
+
 /** Sentences within sentences within sentences. */
 const DEEPEST = 6;
 
@@ -46,7 +49,7 @@ function known(text) {
 
 function translated(text, depth) {
   if (text === '') return '';
-  if (depth > DEEPEST) return null;
+  if (depth > DEEPEST || text.length > MOST) return null;
   const several = text.includes('; ') ? each(text, /(; )/, depth, null) : null;
   return several ?? one(text, depth);
 }

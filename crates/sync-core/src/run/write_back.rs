@@ -11,7 +11,7 @@ use crate::plan::{Change, Conflict, PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
 /// Values sent between two looks at whether the run was cancelled.
-const CHUNK: usize = 500;
+const CHUNK: usize = 2_000;
 /// A photo counts as so many values, because of its size.
 const PHOTO_WEIGHT: usize = 10;
 /// Outcome of a value that was sent and of which nothing more is known: the program ended, or the connection failed.
