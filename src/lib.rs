@@ -22,6 +22,7 @@ mod plugin;
 mod runs;
 mod schedule;
 mod settings;
+mod side_by_side;
 mod take_over;
 
 /// Version of the module, from `module.json`.

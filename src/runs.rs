@@ -9,6 +9,7 @@ use log::{debug, warn};
 use plugin_abi::status::ldap_sync_status::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use sync_core::directory::DirectoryError;
 use sync_core::host::Host;
 use sync_core::journal::{Journal, Paths, RunRecord, ServerRecord};
 use sync_core::limits::{Hold, Limits};
@@ -25,7 +26,7 @@ use crate::answer::{Answer, Failure};
 use crate::orders::{self, Order};
 use crate::plugin::Plugin;
 use crate::settings::{DEFAULT_INTERVAL, Settings};
-use crate::{kept, schedule};
+use crate::{kept, schedule, side_by_side};
 
 /// Days for which runs and what they replaced are kept.
 const DAYS_KEPT: u32 = 90;
@@ -61,7 +62,7 @@ pub(crate) fn synchronise(plugin: &Plugin, body: &Value) -> Result<Answer, Failu
 }
 
 /// What kind of run is wanted.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Wanted {
     pub(crate) limits: Limits,
     /// Nothing is done when the limits hold anything beyond what was approved.
@@ -70,6 +71,8 @@ pub(crate) struct Wanted {
     pub(crate) exactly: Option<Previewed>,
     /// The run that was asked for by `start-sync`.
     pub(crate) queued: Option<i64>,
+    /// Why the directory cannot be used, where that is known already.
+    pub(crate) unreachable: Option<DirectoryError>,
 }
 
 impl Wanted {
@@ -120,14 +123,14 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     let mut ran = Vec::new();
     let to_run = to_run(plugin, &journal, now)?;
     let idle = to_run.is_empty();
-    for (server_id, asked) in to_run {
-        // Read anew, because the settings may have been saved and the run cancelled during the one before.
-        let Some(record) = journal.server(server_id)? else { continue };
+    let (alone, together) = with_directories(plugin, &journal, to_run);
+    let mut run = |to_run: ToRun, unreachable: Option<DirectoryError>| {
+        let server_id = to_run.server_id;
         let row = |run_id: Option<i64>, summary: &str, holds: &[Hold]| {
             let held: Vec<Value> = holds.iter().map(report::hold_row).collect();
             json!({"serverId": server_id, "runId": run_id, "summary": summary, "held": held})
         };
-        match run_wanted(plugin, &mut journal, &record, asked) {
+        match run_wanted(plugin, &mut journal, to_run, unreachable) {
             Ok(Some(report)) => ran.push(row(Some(report.run_id), &report.summary, &report.holds)),
             // Nothing has changed on either side.
             Ok(None) => {}
@@ -136,7 +139,12 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
                 failures.push(failure);
             }
         }
-    }
+    };
+    alone.into_iter().for_each(|one| run(one, None));
+    side_by_side::as_they_answer(together, |(one, digest), directory, answer| {
+        plugin.kept.put_directory(one.server_id, digest, directory);
+        run(one, answer.err());
+    });
     let servers = journal.servers()?;
     let next = servers.iter().filter(|one| one.autosync).map(|one| due_at(plugin, one, now)).min();
     let open = failures.is_empty() && idle && journal.outbox(1)?.0.is_empty() && journal.queued_runs()?.is_empty();
@@ -148,24 +156,58 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     }
 }
 
+/// A server that a tick runs.
+struct ToRun {
+    server_id: i64,
+    /// What somebody asked for; nothing where it is due.
+    asked: Option<RunRecord>,
+}
+
 /// The servers that a tick runs: those for which somebody asked, with the row that says for what, then those due. A server
-/// that failed the last time comes after the others, so that they do not wait for it.
-fn to_run(plugin: &Plugin, journal: &Journal, now: i64) -> Result<Vec<(i64, Option<RunRecord>)>, Failure> {
+/// that failed the last time comes after the others.
+fn to_run(plugin: &Plugin, journal: &Journal, now: i64) -> Result<Vec<ToRun>, Failure> {
     let asked: Vec<RunRecord> = journal.queued_runs()?;
     let is_asked = |record: &ServerRecord| asked.iter().any(|run| run.server_id == record.id);
     let due = journal.servers()?.into_iter().filter(|record| is_due(plugin, record, now) && !is_asked(record));
-    let mut due: Vec<(i64, Option<RunRecord>)> = due.map(|record| (record.id, None)).collect();
-    due.sort_by_key(|(server_id, _)| plugin.kept.has_failed(*server_id));
-    Ok(asked.into_iter().map(|run| (run.server_id, Some(run))).chain(due).collect())
+    let mut due: Vec<ToRun> = due.map(|record| ToRun { server_id: record.id, asked: None }).collect();
+    due.sort_by_key(|one| plugin.kept.has_failed(one.server_id));
+    Ok(asked.into_iter().map(|run| ToRun { server_id: run.server_id, asked: Some(run) }).chain(due).collect())
+}
+
+/// With their directories, where there are several, so that those that answer come before one that hangs. A server whose
+/// settings cannot be used stays without.
+#[expect(clippy::type_complexity, reason = "the two parts of one list")]
+fn with_directories(
+    plugin: &Plugin,
+    journal: &Journal,
+    to_run: Vec<ToRun>,
+) -> (Vec<ToRun>, Vec<((ToRun, u64), LdapDirectory)>) {
+    let (mut alone, mut together) = (Vec::new(), Vec::new());
+    if to_run.len() < 2 {
+        return (to_run, together);
+    }
+    for one in to_run {
+        let directory = journal.server(one.server_id).ok().flatten().and_then(|record| {
+            let password = journal.password(record.id).ok()?.unwrap_or_default();
+            Some(directory_of(plugin, Some(record.id), &stored_settings(&record).ok()?, password))
+        });
+        match directory {
+            Some((digest, directory)) => together.push(((one, digest), directory)),
+            None => alone.push(one),
+        }
+    }
+    (alone, together)
 }
 
 /// One run of a tick. What was asked for and cannot be done any more is noted as failed, with the reason.
 fn run_wanted(
     plugin: &Plugin,
     journal: &mut Journal,
-    record: &ServerRecord,
-    asked: Option<RunRecord>,
+    ToRun { server_id, asked }: ToRun,
+    unreachable: Option<DirectoryError>,
 ) -> Result<Option<Report>, Failure> {
+    // Read anew, because the settings may have been saved and the run cancelled during the one before.
+    let Some(record) = &journal.server(server_id)? else { return Ok(None) };
     let wanted = match &asked {
         Some(run) => orders::wanted_by(journal, record, run),
         None => {
@@ -176,7 +218,7 @@ fn run_wanted(
     if let (Some(run), Err(failure)) = (&asked, &wanted) {
         journal.end_queued(run.id, plugin.host.now(), &failure.to_string())?;
     }
-    Ok(run_server(plugin, journal, record, wanted?)?.1)
+    Ok(run_server(plugin, journal, record, Wanted { unreachable, ..wanted? })?.1)
 }
 
 /// Puts in order what an earlier process left, and announces what is still to be announced. To be called with the run
@@ -272,10 +314,13 @@ fn try_run_server(
         journal.note_run(record.id, started, next)?;
     }
     let settings = settings?;
+    let Wanted { mut limits, all_or_nothing, exactly, queued, unreachable } = wanted;
+    if let Some(error) = unreachable {
+        return Err(error.into());
+    }
     let password = journal.password(record.id)?.unwrap_or_default();
     let policy = settings.policy(record.id, &record.fingerprint);
     let complete = !unattended || is_complete_due(journal, record, &settings, started)?;
-    let Wanted { mut limits, all_or_nothing, exactly, queued } = wanted;
     limits.most_new = usize::try_from(settings.most_new_people).unwrap_or(limits.most_new);
     let job = Job { policy: &policy, limits, queued, all_or_nothing, exactly, complete };
     let kept = Some(record.id);
@@ -326,9 +371,7 @@ fn with_session<T>(
         }
         None => open_pbx(plugin, journal, &spool, Arc::clone(&vault))?,
     };
-    let digest = kept::digest(settings, &password);
-    let directory = kept.and_then(|server_id| plugin.kept.take_directory(server_id, digest));
-    let mut directory = directory.unwrap_or_else(|| LdapDirectory::new(settings.directory(password)));
+    let (digest, mut directory) = directory_of(plugin, kept, settings, password);
     let (host, random) = (&plugin.host, &mut random);
     let ended =
         body(&mut Session { journal, pbx: &mut pbx, directory: &mut directory, host, spool: &spool, vault, random });
@@ -337,6 +380,18 @@ fn with_session<T>(
         plugin.kept.put_directory(server_id, digest, directory);
     }
     Ok(ended?)
+}
+
+/// The directory of a server, kept or new, with what tells it from one that is spoken to in another way.
+fn directory_of(
+    plugin: &Plugin,
+    kept: Option<i64>,
+    settings: &Settings,
+    password: SecretString,
+) -> (u64, LdapDirectory) {
+    let digest = kept::digest(settings, &password);
+    let directory = kept.and_then(|server_id| plugin.kept.take_directory(server_id, digest));
+    (digest, directory.unwrap_or_else(|| LdapDirectory::new(settings.directory(password))))
 }
 
 /// Settles what an earlier process left open. To be called with the run lock held.

@@ -1,11 +1,14 @@
 //! Ticks that look at people who have changed, with real directories: what each kind of server tells, and what is done
 //! when it cannot tell.
 
+use std::time::Duration;
+
 use crate::support::directory::Directory;
 use crate::support::host::{Clock, Plugin};
 use crate::support::people::{Someone, crowd, ldif};
 use crate::support::servers::slapd::{self, Options, Slapd};
 use crate::support::servers::{ds389, samba};
+use crate::support::wait_until;
 use crate::support::world::World;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -285,4 +288,27 @@ fn a_server_that_does_not_answer_comes_after_the_others_and_is_asked_less_often(
     assert!([0, 7].contains(&answer.status), "{}", answer.body);
     let employees = scene.world.pbx().employees();
     assert!(employees.iter().any(|row| row.email == "tenth@example.test"), "the other server is kept in step");
+}
+
+#[test]
+fn a_server_that_hangs_holds_up_nobody() {
+    let others = crowd(2 * PEOPLE).split_off(PEOPLE);
+    let (Some(stuck), Some(server)) = (openldap(Some(1000)), slapd::start(&others)) else { return };
+    let mut scene = Scene::in_step(&stuck, "none", |_| {});
+    let id = scene.plugin.save_server(&server.settings("none"));
+    scene.plugin.request("sync-ldap-users", json!({"id": id})).list();
+    stuck.guard.signal("STOP");
+    server.set("person00010", "mail", "tenth@example.test");
+    scene.now += INTERVAL;
+    scene.clock.set(scene.now);
+    scene.plugin.send(&json!({"hook": "worker_tick"})).expect("the plugin takes calls");
+    // The tick itself goes on until the server that hangs has had its time.
+    let kept_up = || scene.world.pbx().employees().iter().any(|row| row.email == "tenth@example.test");
+    assert!(
+        wait_until(Duration::from_secs(20), kept_up),
+        "the other server, whose turn comes later, is kept in step meanwhile"
+    );
+    stuck.guard.signal("CONT");
+    let answer = scene.plugin.answer();
+    assert_eq!(answer.status, 0, "{}", answer.body);
 }

@@ -166,6 +166,14 @@ fn every_screen_of_a_server_in_use() {
 
     screens.open("en", "", "Emma Fitzgerald-Jones");
     screens.look("10-overview");
+    screens.browser.evaluate("document.querySelector('.ls-held details').open = true");
+    screens.browser.evaluate(
+        "new Promise((done) => {
+            const look = () => (document.querySelector('.ls-held-people li') ? done(true) : setTimeout(look, 50));
+            look();
+        })",
+    );
+    screens.look("20-held");
     screens.browser.resize(420, 900);
     screens.look("11-overview-narrow");
     screens.browser.resize(1280, 900);
@@ -187,6 +195,15 @@ fn every_screen_of_a_server_in_use() {
     screens.look("18-history");
     screens.open("en", "#/runs/1", "Changes");
     screens.look("19-run");
+    screens.open("ru", "#/conflicts", "Изменено с обеих сторон");
+    screens.look("21-conflicts-ru");
+    screens.server.guard.signal("STOP");
+    screens.open("en", "", "Emma Fitzgerald-Jones");
+    screens.browser.press("Sync now");
+    screens.browser.wait_for("Synchronising, running for");
+    screens.look("08-sync");
+    screens.server.guard.signal("CONT");
+    screens.browser.wait_gone("Synchronising, running for");
 }
 
 /// A leaver whose number a queue still rings, a value changed on both sides, and changes that the limits hold.

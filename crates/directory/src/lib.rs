@@ -8,6 +8,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sync_core::directory::{
     Changed, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere, ReadRequest,
@@ -63,7 +64,12 @@ pub struct LdapDirectory {
 struct Open {
     runtime: Runtime,
     connection: Connection,
+    /// When something was last answered over it.
+    used: Instant,
 }
+
+/// A connection over which something was answered within this time is used without asking whether it still works.
+const FRESH: Duration = Duration::from_millis(200);
 
 impl std::fmt::Debug for Open {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -89,6 +95,7 @@ impl LdapDirectory {
         };
         let outcome = open.runtime.block_on(work(&mut open.connection, &settings));
         if outcome.is_ok() {
+            open.used = Instant::now();
             self.open = Some(open);
         } else {
             open.close();
@@ -99,6 +106,9 @@ impl LdapDirectory {
     /// The connection kept, if its server still answers.
     fn usable(&mut self) -> Option<Open> {
         let open = self.open.take()?;
+        if open.used.elapsed() < FRESH {
+            return Some(open);
+        }
         let alive = open.runtime.block_on(open.connection.session.entry("", &["1.1".to_owned()], vec![]));
         match alive {
             Ok(_) => Some(open),
@@ -123,7 +133,7 @@ impl Open {
     fn new(settings: &ServerSettings) -> Result<(Open, Vec<String>), DirectoryError> {
         let runtime = runtime()?;
         match runtime.block_on(Connection::open(settings)) {
-            Ok((connection, warnings)) => Ok((Open { runtime, connection }, warnings)),
+            Ok((connection, warnings)) => Ok((Open { runtime, connection, used: Instant::now() }, warnings)),
             Err(failure) => {
                 runtime.shutdown_background();
                 Err(failure)

@@ -118,6 +118,15 @@ impl Plan {
         of_person.collect()
     }
 
+    /// Lets go of what the directory's attributes hold where nothing goes to the directory: nobody asks for it any more.
+    pub(crate) fn let_go_of_attributes(&mut self) {
+        for person in self.people.iter_mut().filter(|person| !person.changes_on(Side::Directory)) {
+            if let Some(entry) = Arc::get_mut(&mut person.person.entry) {
+                entry.attributes = BTreeMap::new();
+            }
+        }
+    }
+
     /// Gives everybody new a SIP secret, where secrets are kept in step: the directory is to hold the same one. `next`
     /// makes a secret and answers its fingerprint.
     pub fn give_secrets(&mut self, policy: &Policy, next: &mut dyn FnMut() -> String) {
@@ -397,6 +406,7 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
     unique::settle_claims(&mut drafts, inputs);
     unique::assign_numbers(&mut drafts, inputs, &numbering, &unknown, &rules);
     mark_ignored(&mut drafts, inputs.decisions);
+    drafts.iter_mut().for_each(|plan| plan.changes.shrink_to_fit());
     warnings.extend(directory.warnings.iter().cloned());
     warnings.extend(pbx.warnings.iter().cloned());
     let departures = leavers::departures(&drafts, &matching.absent, inputs);

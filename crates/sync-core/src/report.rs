@@ -47,6 +47,55 @@ pub enum Outcome {
     NotDone(String),
 }
 
+/// What became of the changes that were tried, per side and field. Most are done, and those take no room of their own: a
+/// large run has very many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// One bit per side and field.
+    done: u16,
+    not_done: BTreeMap<(Side, Field), String>,
+}
+
+impl Outcomes {
+    /// Notes what became of a change.
+    pub fn set(&mut self, side: Side, field: Field, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => {
+                self.done |= bit(side, field);
+                self.not_done.remove(&(side, field));
+            }
+            Outcome::NotDone(why) => {
+                self.done &= !bit(side, field);
+                self.not_done.insert((side, field), why);
+            }
+        }
+    }
+
+    /// Whether the change stands.
+    pub fn is_done(&self, side: Side, field: Field) -> bool {
+        self.done & bit(side, field) != 0
+    }
+
+    /// Whether any change of the side stands.
+    pub fn any_done(&self, side: Side) -> bool {
+        Field::ALL.into_iter().any(|field| self.is_done(side, field))
+    }
+
+    /// The changes that do not stand, with the sentence that says why.
+    pub fn not_done(&self) -> &BTreeMap<(Side, Field), String> {
+        &self.not_done
+    }
+
+    /// Whether any change of the side was tried.
+    pub fn tried(&self, side: Side) -> bool {
+        self.any_done(side) || self.not_done.keys().any(|(one, _)| *one == side)
+    }
+}
+
+fn bit(side: Side, field: Field) -> u16 {
+    1 << (side as usize * Field::ALL.len() + field as usize)
+}
+
 /// What became of one person's plan. A plan without outcomes is a preview.
 #[derive(Clone, Debug, Default)]
 pub struct PersonOutcome {
@@ -57,7 +106,7 @@ pub struct PersonOutcome {
     /// The entry's new change mark, when the directory told it after a write.
     pub change_mark: String,
     /// One per change that was tried.
-    pub changes: BTreeMap<(Side, Field), Outcome>,
+    pub changes: Outcomes,
     /// What was left for a human while the plan was carried out.
     pub conflicts: Vec<Conflict>,
     /// What was odd while the plan was carried out.
@@ -82,8 +131,7 @@ pub fn count(plan: &Plan, outcomes: &[PersonOutcome]) -> Counts {
         let outcome = outcomes.get(at);
         let done = |side: Side| {
             person.changes.iter().any(|change| {
-                change.side == side
-                    && outcome.is_none_or(|all| all.changes.get(&(side, change.field)) == Some(&Outcome::Done))
+                change.side == side && outcome.is_none_or(|outcome| outcome.changes.is_done(side, change.field))
             })
         };
         let employed = outcome.is_none_or(|outcome| outcome.user_id.is_some());
@@ -197,7 +245,7 @@ pub fn available_rows(plan: &Plan, attributes: &BTreeMap<Field, String>) -> Vec<
 }
 
 fn sync_result(person: &PersonPlan, outcome: &PersonOutcome) -> &'static str {
-    let done = outcome.changes.values().any(|outcome| *outcome == Outcome::Done);
+    let done = outcome.changes.any_done(Side::Pbx) || outcome.changes.any_done(Side::Directory);
     let joined = matches!(person.action, Action::Create | Action::Adopt(_)) && outcome.user_id.is_some();
     match (has_conflict(person, Some(outcome)), done || joined) {
         (true, _) => "CONFLICT",
@@ -286,9 +334,9 @@ fn change_row(change: &Change, outcome: Option<&PersonOutcome>) -> Value {
         "why": change.why.text(),
     });
     if let Some(outcome) = outcome {
-        row["outcome"] = match outcome.changes.get(&(change.side, change.field)) {
-            Some(Outcome::Done) => "done".into(),
-            Some(Outcome::NotDone(why)) => why.as_str().into(),
+        row["outcome"] = match outcome.changes.not_done().get(&(change.side, change.field)) {
+            Some(why) => why.as_str().into(),
+            None if outcome.changes.is_done(change.side, change.field) => "done".into(),
             None => "not reached".into(),
         };
     }

@@ -15,7 +15,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../../db/0004_both_directions.sql"),
     include_str!("../../../../db/0005_orders.sql"),
     include_str!("../../../../db/0006_watches.sql"),
-    include_str!("../../../../db/0007_outbox.sql"),
+    include_str!("../../../../db/0007_outbox_and_unmarked.sql"),
 ];
 
 /// The version this program makes.

@@ -395,7 +395,6 @@ pub struct OutgoingPattern {
 /// One thing to do in the PBX's database. Everything random was chosen before, so that it can be found again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "a batch holds fifty of them, nearly all of the larger kinds")]
 pub enum Task {
     /// Make an employee.
     Create(CreateTask),

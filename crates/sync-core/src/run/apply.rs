@@ -242,7 +242,7 @@ impl Run<'_, '_> {
         let pbx_changes =
             person.changes.iter().filter(|change| change.side == Side::Pbx && written.contains(&change.field));
         for change in pbx_changes.clone() {
-            hoped.changes.insert((Side::Pbx, change.field), Outcome::Done);
+            hoped.changes.set(Side::Pbx, change.field, Outcome::Done);
         }
         let mut link =
             bases::link_after(person, &hoped, terms).or_else(|| person.link.as_deref().cloned()).unwrap_or_default();
@@ -293,7 +293,7 @@ fn note_applied(fields: &[Field], outcome: &mut PersonOutcome, applied: &Applied
     for &field in fields {
         let skipped = applied.notes.iter().find(|note| note.field == Some(field));
         let result = skipped.map_or(Outcome::Done, |note| Outcome::NotDone(note.text.clone()));
-        outcome.changes.insert((Side::Pbx, field), result);
+        outcome.changes.set(Side::Pbx, field, result);
     }
     outcome.notes.extend(applied.notes.iter().cloned());
 }
@@ -306,7 +306,7 @@ fn note_refused(
     reason: &str,
 ) {
     for &field in refused {
-        outcome.changes.insert((Side::Pbx, field), Outcome::NotDone(reason.to_owned()));
+        outcome.changes.set(Side::Pbx, field, Outcome::NotDone(reason.to_owned()));
     }
     outcome.conflicts.push(person.conflict_about(field, Side::Pbx, "pbx-refused", reason.to_owned()));
 }

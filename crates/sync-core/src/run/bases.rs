@@ -8,7 +8,7 @@ use crate::person::{AccountState, DirectoryKey, Field, Side};
 use crate::phone::PhoneRules;
 use crate::plan::{Action, PersonPlan, Plan};
 use crate::policy::{Direction, Policy};
-use crate::report::{Outcome, PersonOutcome};
+use crate::report::PersonOutcome;
 
 /// What the new links depend on besides the plan and its outcomes.
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], terms: Terms<
         .iter()
         .zip(outcomes)
         .filter(|(person, outcome)| {
-            let written_back = outcome.changes.keys().any(|(side, _)| *side == Side::Directory);
+            let written_back = outcome.changes.tried(Side::Directory);
             !outcome.stored || written_back || switched.contains(&person.person.entry.key)
         })
         .filter_map(|(person, outcome)| {
@@ -89,7 +89,7 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
     }
     // Somebody switched the account on again: what we did is undone.
     link.stopped &= person.sip_disabled;
-    if outcome.changes.iter().any(|((side, _), result)| *side == Side::Pbx && *result == Outcome::Done) {
+    if outcome.changes.any_done(Side::Pbx) {
         link.written = now;
     }
     for field in Field::ALL {
@@ -100,14 +100,10 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
     Some(link)
 }
 
-fn is_done(outcome: &PersonOutcome, side: Side, field: Field) -> bool {
-    outcome.changes.get(&(side, field)) == Some(&Outcome::Done)
-}
-
 /// Moves the base of one field to what both sides are known to hold. A field on which nothing was decided or done keeps
 /// its base, so that the next run decides again.
 fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, field: Field, policy: &Policy) {
-    let pbx_now = if is_done(outcome, Side::Pbx, field) { &person.after[field] } else { &person.before[field] };
+    let pbx_now = if outcome.changes.is_done(Side::Pbx, field) { &person.after[field] } else { &person.before[field] };
     link.shown.set(field, pbx_now);
     let directory_now = &person.person.values[field];
     let mut settled = |directory: &str, pbx: &str| {
@@ -115,14 +111,14 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
         link.pbx.set(field, pbx);
         link.based.insert(field);
     };
-    if is_done(outcome, Side::Directory, field) {
+    if outcome.changes.is_done(Side::Directory, field) {
         let written = &person.after[field];
         let directory = match field {
             Field::Photo if !outcome.photo_written.is_empty() => &outcome.photo_written,
             _ => written,
         };
         settled(directory, written);
-    } else if is_done(outcome, Side::Pbx, field) || person.agreed.contains(&field) {
+    } else if outcome.changes.is_done(Side::Pbx, field) || person.agreed.contains(&field) {
         settled(directory_now, pbx_now);
     } else if person.link.is_none() && policy.attributes.contains_key(&field) {
         // Nothing is based on yet. What was decided and could not be done is decided the same way again: the side it
@@ -168,7 +164,7 @@ fn note_unsettled(link: &mut Link, person: &PersonPlan, terms: Terms<'_>) {
 
 /// The entry's change mark, so that its photo is not asked for again; empty while a photo is still to be dealt with.
 fn change_mark(link: &Link, person: &PersonPlan, outcome: &PersonOutcome) -> String {
-    let written = is_done(outcome, Side::Directory, Field::Photo);
+    let written = outcome.changes.is_done(Side::Directory, Field::Photo);
     let not_decided = link.directory[Field::Photo] != person.person.values[Field::Photo] && !written;
     if not_decided && !person.person.unusable.contains(&Field::Photo) {
         String::new()

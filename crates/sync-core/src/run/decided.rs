@@ -5,7 +5,7 @@ use crate::decision::{Choice, Decisions};
 use crate::journal::NewConflict;
 use crate::person::Field;
 use crate::plan::{Action, By, Conflict, PersonPlan, Plan, Side, Why};
-use crate::report::{Outcome, PersonOutcome};
+use crate::report::PersonOutcome;
 
 /// What is left for a human, without what an administrator wants to see no more.
 pub(super) fn conflicts_to_show(
@@ -49,7 +49,7 @@ fn done_for(person: &PersonPlan, outcome: &PersonOutcome, decisions: &Decisions)
     let mut ids = Vec::new();
     for (field, decision) in decisions.fields_of(key) {
         let carried_out = person.changes.iter().any(|change| {
-            let done = outcome.changes.get(&(change.side, field)) == Some(&Outcome::Done);
+            let done = outcome.changes.is_done(change.side, field);
             change.field == field && change.why == Why::Decided && done
         });
         let now = (person.person.values[field].as_str(), person.before[field].as_str());

@@ -228,8 +228,9 @@ impl Run<'_, '_> {
         let next = self.next_watch(next, newest, &asked);
         self.give_secrets(&mut plan);
         let (approved, holds) = plan.approve(&self.job.limits);
-        let plan = approved.into_plan();
+        let mut plan = approved.into_plan();
         self.compare_with_preview(&plan)?;
+        plan.let_go_of_attributes();
         let now = self.session.host.now();
         self.session.journal.note_holds(self.job.policy.server_id, self.run_id, &holds, now)?;
         if self.job.all_or_nothing && !holds.is_empty() {

@@ -250,7 +250,7 @@ impl World {
                         entry.values[change.field] = change.new.trim_start_matches('+').to_owned();
                     }
                 }
-                outcome.changes.insert((change.side, change.field), Outcome::Done);
+                outcome.changes.set(change.side, change.field, Outcome::Done);
             }
             outcomes.push(outcome);
         }

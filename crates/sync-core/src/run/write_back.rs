@@ -125,7 +125,7 @@ impl Run<'_, '_> {
 /// A value that could not even be sent.
 fn note_unfit(change: &Change, reason: String, outcome: &mut PersonOutcome) {
     outcome.notes.push(Note::about(change.field, reason.clone()));
-    outcome.changes.insert((Side::Directory, change.field), Outcome::NotDone(reason));
+    outcome.changes.set(Side::Directory, change.field, Outcome::NotDone(reason));
 }
 
 /// Where the chunk that begins at `start` ends: the values of one person are never parted.
@@ -141,9 +141,9 @@ fn chunk_end(places: &[(usize, &Change)], start: usize) -> usize {
 
 fn pbx_part_succeeded(outcome: &PersonOutcome) -> bool {
     outcome.user_id.is_some()
-        && outcome.changes.iter().all(|((side, field), result)| {
+        && outcome.changes.not_done().keys().all(|(side, field)| {
             // A photo that could not be stored is no reason to keep a number from the directory.
-            *side != Side::Pbx || *field == Field::Photo || *result == Outcome::Done
+            *side != Side::Pbx || *field == Field::Photo
         })
 }
 
@@ -172,7 +172,7 @@ fn note_written(person: &PersonPlan, change: &Change, result: &WriteOutcome, out
         Outcome::Done => "done".to_owned(),
         Outcome::NotDone(why) => why.clone(),
     };
-    outcome.changes.insert((Side::Directory, change.field), noted);
+    outcome.changes.set(Side::Directory, change.field, noted);
     told
 }
 
