@@ -17,7 +17,8 @@ pub(crate) fn as_they_answer<T: Send>(
             let tell = tell.clone();
             scope.spawn(move || {
                 let answer = directory.mark().map(drop);
-                tell.send((one, directory, answer))
+                // Who listens is below, and outlives every thread of the scope.
+                drop(tell.send((one, directory, answer)));
             });
         }
         drop(tell);
