@@ -69,7 +69,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn every_past_version_ends_at_the_same_schema() {
-    assert_eq!(MIGRATIONS.len(), 6, "a new migration needs a look at this test");
+    assert_eq!(MIGRATIONS.len(), 7, "a new migration needs a look at this test");
     let fresh = module();
     Journal::install(fresh.path()).unwrap();
     let wanted = fresh.schema();
@@ -83,9 +83,12 @@ fn every_past_version_ends_at_the_same_schema() {
         }
         raw.pragma_update(None, "user_version", past as u32).unwrap();
         raw.execute("INSERT INTO servers (settings) VALUES ('{\"kept\":1}')", []).unwrap();
+        let waits = past >= 2 && raw.execute("INSERT INTO outbox (event) VALUES ('{\"n\":1}')", []).is_ok();
         drop(raw);
         let journal = Journal::open(old.path()).unwrap();
         assert_eq!(journal.servers().unwrap()[0].settings, "{\"kept\":1}", "from version {past}");
+        assert_eq!(journal.outbox(10).unwrap().1, if waits { "[{\"n\":1}]" } else { "[]" }, "from version {past}");
+        assert_eq!(waits, past >= 2);
         assert_eq!(old.schema(), wanted, "from version {past}");
         assert_eq!(version(&old.raw()) as usize, MIGRATIONS.len());
     }
@@ -164,7 +167,7 @@ fn a_newer_database_is_refused_and_left_alone() {
     module.raw().pragma_update(None, "user_version", 4711).unwrap();
     let before = fs::read(module.paths.database()).unwrap();
     for error in [module.refusal(), Journal::install(module.path()).err().unwrap()] {
-        assert!(matches!(error, JournalError::Newer { found: 4711, known: 6, .. }), "{error}");
+        assert!(matches!(error, JournalError::Newer { found: 4711, known: 7, .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains("db/module.db") && text.contains("newer version of the module"), "{text}");
     }

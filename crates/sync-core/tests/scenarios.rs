@@ -384,7 +384,7 @@ fn what_was_written_before_a_crash_is_announced_though_somebody_edited_it_since(
 #[test]
 fn cancelling_stops_the_writing_back_and_the_next_run_completes_it() {
     // More than are sent between two looks at whether the run was cancelled.
-    const PEOPLE: usize = 600;
+    const PEOPLE: usize = 2_200;
     let mut scene = Scene::new();
     scene.pbx.sql("UPDATE m_PbxSettings SET value = '4' WHERE key = 'PBXInternalExtensionLength'");
     for n in 0..PEOPLE {

@@ -50,12 +50,12 @@ pub(super) fn read_both_sides(
         Scope::Only(keys) => read_some(policy, keys, session, progress)?,
         Scope::Everybody | Scope::Nobody => None,
     };
-    let (mut links, directory, everything) = match some {
-        Some((links, directory)) => (links, directory, None),
+    let (mut links, directory) = match some {
+        Some(read) => read,
         None => {
             let links = session.journal.links(policy.server_id)?;
-            let (directory, pbx) = read_directory(&links, None, session, progress)?;
-            (links, directory, pbx)
+            let directory = read_directory(&links, None, session, progress)?;
+            (links, directory)
         }
     };
     let elsewhere = find_elsewhere(&links, &directory, session)?;
@@ -63,9 +63,9 @@ pub(super) fn read_both_sides(
     planning(directory.entries.len() as u64);
     let records = session.journal.decisions(Some(policy.server_id))?;
     let decisions = Decisions::new(records.into_iter().map(|record| record.decision).collect());
-    let pbx = match everything {
-        Some(pbx) => pbx,
-        None => {
+    let pbx = match &directory.asked {
+        None => session.pbx.read()?,
+        Some(_) => {
             let phones = PhoneRules::new(&session.journal.region(policy.server_id)?);
             add_links_about(policy, &directory, &[], &mut links, session.journal)?;
             let pbx = session.pbx.read_about(&about::about(&directory, &links, &decisions, &phones))?;
@@ -103,7 +103,7 @@ fn read_some(
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
 ) -> Result<Option<(Vec<Link>, DirectorySnapshot)>, RunError> {
     let links = session.journal.links_of_keys(policy.server_id, keys)?;
-    let (directory, _) = read_directory(&links, Some(keys), session, progress)?;
+    let directory = read_directory(&links, Some(keys), session, progress)?;
     if directory.coverage != Coverage::Full {
         return Ok(None);
     }
@@ -121,7 +121,7 @@ fn read_some(
     }
     all.extend(witnesses.iter().cloned());
     let links = session.journal.links_of_keys(policy.server_id, &all)?;
-    let (directory, _) = read_directory(&links, Some(&all), session, progress)?;
+    let directory = read_directory(&links, Some(&all), session, progress)?;
     let seen = directory.entries.iter().any(|entry| witnesses.contains(&entry.key));
     let nobody_to_ask = witnesses.is_empty() && !directory.entries.is_empty();
     let sound = directory.coverage == Coverage::Full && (seen || nobody_to_ask);
@@ -145,29 +145,27 @@ fn add_links_about(
     Ok(())
 }
 
-/// Reads the directory, with the photos of entries that have changed. Where everybody is read, so is the PBX, while the
-/// directory's answers are under way.
+/// Reads the directory, with the photos of entries that have changed.
 fn read_directory(
     links: &[Link],
     only: Option<&BTreeSet<DirectoryKey>>,
     session: &mut Session<'_>,
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
-) -> Result<(DirectorySnapshot, Option<PbxSnapshot>), RunError> {
+) -> Result<DirectorySnapshot, RunError> {
     let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
     let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
     let had_photo = with_photo.map(|link| link.key.clone()).collect();
-    let Session { journal, pbx, directory, host, spool, vault, .. } = session;
-    let now = host.now();
+    let (spool, now) = (session.spool, session.host.now());
+    let vault = &*session.vault;
     let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, only, spool, vault, now };
-    let (directory, pbx) = std::thread::scope(|scope| {
+    let journal = &*session.journal;
+    let directory = std::thread::scope(|scope| {
         scope.spawn(phone::prepare);
-        let pbx = only.is_none().then(|| scope.spawn(|| pbx.read()));
-        let directory = directory.read(&request, &mut |read| progress(read, journal));
-        (directory, pbx.map(|reading| reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+        session.directory.read(&request, &mut |read| progress(read, journal))
     });
     let directory = directory.map_err(cancelled)?;
     debug!("directory: {} entries", directory.entries.len());
-    Ok((directory, pbx.transpose()?))
+    Ok(directory)
 }
 
 /// Linked people whom the search did not find are looked for by their identifiers: they may only have been moved. Those
