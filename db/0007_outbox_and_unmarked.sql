@@ -1,5 +1,4 @@
--- One row holds the announcements of one commit, or a part of very many: model events as JSON objects, in order, separated
--- by commas.
+-- One row holds up to 1,000 announcements: model events as JSON objects, in order, separated by commas.
 ALTER TABLE outbox ADD COLUMN events INTEGER NOT NULL DEFAULT 1;
 
 -- People in use whose entry has to be read again: a few, to be found among very many.

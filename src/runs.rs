@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use directory::LdapDirectory;
 use jiff::tz::TimeZone;
-use log::{debug, warn};
+use log::warn;
 use plugin_abi::status::ldap_sync_status::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ pub(crate) struct Wanted {
     /// The run that was asked for by `start-sync`.
     pub(crate) queued: Option<i64>,
     /// Why the directory cannot be used, where that is known already.
-    pub(crate) unreachable: Option<DirectoryError>,
+    pub(crate) unreachable: Option<Unreachable>,
 }
 
 impl Wanted {
@@ -123,14 +123,14 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
     let mut ran = Vec::new();
     let to_run = to_run(plugin, &journal, now)?;
     let idle = to_run.is_empty();
-    let (alone, together) = with_directories(plugin, &journal, to_run);
-    let mut run = |to_run: ToRun, unreachable: Option<DirectoryError>| {
+    let (alone, together) = with_directories(plugin, &mut journal, to_run)?;
+    let mut run = |journal: &mut Journal, to_run: ToRun, unreachable: Option<Unreachable>| {
         let server_id = to_run.server_id;
         let row = |run_id: Option<i64>, summary: &str, holds: &[Hold]| {
             let held: Vec<Value> = holds.iter().map(report::hold_row).collect();
             json!({"serverId": server_id, "runId": run_id, "summary": summary, "held": held})
         };
-        match run_wanted(plugin, &mut journal, to_run, unreachable) {
+        match run_wanted(plugin, journal, to_run, unreachable) {
             Ok(Some(report)) => ran.push(row(Some(report.run_id), &report.summary, &report.holds)),
             // Nothing has changed on either side.
             Ok(None) => {}
@@ -140,10 +140,11 @@ pub(crate) fn tick(plugin: &Plugin) -> Result<Answer, Failure> {
             }
         }
     };
-    alone.into_iter().for_each(|one| run(one, None));
-    side_by_side::as_they_answer(together, |(one, digest), directory, answer| {
+    alone.into_iter().for_each(|one| run(&mut journal, one, None));
+    let is_asked = |(one, _): &(ToRun, u64)| one.asked.is_some();
+    side_by_side::as_they_answer(&plugin.host, together, is_asked, |(one, digest), directory, answer| {
         plugin.kept.put_directory(one.server_id, digest, directory);
-        run(one, answer.err());
+        run(&mut journal, one, answer.err().map(|error| Unreachable { digest, error }));
     });
     let servers = journal.servers()?;
     let next = servers.iter().filter(|one| one.autosync).map(|one| due_at(plugin, one, now)).min();
@@ -163,14 +164,19 @@ struct ToRun {
     asked: Option<RunRecord>,
 }
 
-/// The servers that a tick runs: those for which somebody asked, with the row that says for what, then those due. A server
-/// that failed the last time comes after the others.
+/// Why a directory cannot be used, as far as it is spoken to in the way this digest stands for.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    digest: u64,
+    error: DirectoryError,
+}
+
+/// The servers that a tick runs: those for which somebody asked, with the row that says for what, then those due.
 fn to_run(plugin: &Plugin, journal: &Journal, now: i64) -> Result<Vec<ToRun>, Failure> {
     let asked: Vec<RunRecord> = journal.queued_runs()?;
     let is_asked = |record: &ServerRecord| asked.iter().any(|run| run.server_id == record.id);
     let due = journal.servers()?.into_iter().filter(|record| is_due(plugin, record, now) && !is_asked(record));
-    let mut due: Vec<ToRun> = due.map(|record| ToRun { server_id: record.id, asked: None }).collect();
-    due.sort_by_key(|one| plugin.kept.has_failed(one.server_id));
+    let due: Vec<ToRun> = due.map(|record| ToRun { server_id: record.id, asked: None }).collect();
     Ok(asked.into_iter().map(|run| ToRun { server_id: run.server_id, asked: Some(run) }).chain(due).collect())
 }
 
@@ -179,24 +185,41 @@ fn to_run(plugin: &Plugin, journal: &Journal, now: i64) -> Result<Vec<ToRun>, Fa
 #[expect(clippy::type_complexity, reason = "the two parts of one list")]
 fn with_directories(
     plugin: &Plugin,
-    journal: &Journal,
+    journal: &mut Journal,
     to_run: Vec<ToRun>,
-) -> (Vec<ToRun>, Vec<((ToRun, u64), LdapDirectory)>) {
+) -> Result<(Vec<ToRun>, Vec<((ToRun, u64), LdapDirectory)>), Failure> {
     let (mut alone, mut together) = (Vec::new(), Vec::new());
     if to_run.len() < 2 {
-        return (to_run, together);
+        return Ok((to_run, together));
     }
     for one in to_run {
-        let directory = journal.server(one.server_id).ok().flatten().and_then(|record| {
-            let password = journal.password(record.id).ok()?.unwrap_or_default();
-            Some(directory_of(plugin, Some(record.id), &stored_settings(&record).ok()?, password))
-        });
-        match directory {
-            Some((digest, directory)) => together.push(((one, digest), directory)),
-            None => alone.push(one),
+        let Some(record) = journal.server(one.server_id)? else { continue };
+        match (stored_settings(&record), journal.password(record.id)) {
+            (Ok(settings), Ok(password)) => {
+                note_look(plugin, journal, record.id, Some(&settings), one.asked.is_some())?;
+                let (digest, directory) =
+                    directory_of(plugin, Some(record.id), &settings, password.unwrap_or_default());
+                together.push(((one, digest), directory));
+            }
+            _ => alone.push(one),
         }
     }
-    (alone, together)
+    Ok((alone, together))
+}
+
+/// Notes that a server is looked at: before that is done, so that one that kills the process is not tried again at once.
+fn note_look(
+    plugin: &Plugin,
+    journal: &mut Journal,
+    server_id: i64,
+    settings: Option<&Settings>,
+    always: bool,
+) -> Result<(), Failure> {
+    let started = plugin.host.now();
+    if plugin.kept.look(server_id, started) || always {
+        journal.note_run(server_id, started, after_interval(started, settings))?;
+    }
+    Ok(())
 }
 
 /// One run of a tick. What was asked for and cannot be done any more is noted as failed, with the reason.
@@ -204,7 +227,7 @@ fn run_wanted(
     plugin: &Plugin,
     journal: &mut Journal,
     ToRun { server_id, asked }: ToRun,
-    unreachable: Option<DirectoryError>,
+    unreachable: Option<Unreachable>,
 ) -> Result<Option<Report>, Failure> {
     // Read anew, because the settings may have been saved and the run cancelled during the one before.
     let Some(record) = &journal.server(server_id)? else { return Ok(None) };
@@ -307,18 +330,19 @@ fn try_run_server(
 ) -> Result<(Settings, Option<Report>), Failure> {
     let started = plugin.host.now();
     let settings = stored_settings(record);
-    let next = after_interval(started, settings.as_ref().ok());
     let unattended = wanted.is_unattended();
-    // Noted before the run, so that a server that kills the process is not tried again at once.
-    if plugin.kept.look(record.id, started) || !unattended {
-        journal.note_run(record.id, started, next)?;
+    // Of one that has not answered it was noted before it was asked.
+    if wanted.unreachable.is_none() {
+        note_look(plugin, journal, record.id, settings.as_ref().ok(), !unattended)?;
     }
     let settings = settings?;
     let Wanted { mut limits, all_or_nothing, exactly, queued, unreachable } = wanted;
-    if let Some(error) = unreachable {
+    let password = journal.password(record.id)?.unwrap_or_default();
+    if let Some(Unreachable { digest, error }) = unreachable
+        && digest == kept::digest(&settings, &password)
+    {
         return Err(error.into());
     }
-    let password = journal.password(record.id)?.unwrap_or_default();
     let policy = settings.policy(record.id, &record.fingerprint);
     let complete = !unattended || is_complete_due(journal, record, &settings, started)?;
     limits.most_new = usize::try_from(settings.most_new_people).unwrap_or(limits.most_new);
@@ -328,7 +352,6 @@ fn try_run_server(
     if !unattended && report.as_ref().is_some_and(|report| !found_nobody(report)) {
         journal.approve_first_run(record.id, &record.fingerprint)?;
     }
-    debug!("server {}: next automatic run at {next}", record.id);
     Ok((settings, report))
 }
 

@@ -261,7 +261,7 @@ fn quiet_hours_are_quiet() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_comes_after_the_others_and_is_asked_less_often() {
+fn a_server_that_does_not_answer_is_asked_less_often() {
     let others = crowd(2 * PEOPLE).split_off(PEOPLE);
     let (Some(dead), Some(server)) = (openldap(Some(1000)), slapd::start(&others)) else { return };
     let mut scene = Scene::in_step(&dead, "none", |_| {});
@@ -311,4 +311,31 @@ fn a_server_that_hangs_holds_up_nobody() {
     stuck.guard.signal("CONT");
     let answer = scene.plugin.answer();
     assert_eq!(answer.status, 0, "{}", answer.body);
+}
+
+#[test]
+fn who_was_asked_for_goes_first_and_new_connections_are_told_of() {
+    let others = crowd(2 * PEOPLE).split_off(PEOPLE);
+    let (Some(one), Some(other)) = (openldap(Some(1000)), slapd::start(&others)) else { return };
+    let unverified = |settings: &mut Value| {
+        settings["verifyCertificate"] = json!(false);
+        settings["caCertificate"] = json!("");
+    };
+    let mut scene = Scene::in_step(&one, "ldaps", unverified);
+    let mut settings = other.settings("ldaps");
+    unverified(&mut settings);
+    let id = scene.plugin.save_server(&settings);
+    assert!(scene.plugin.stop().success());
+    let (plugin, clock) = scene.world.installation.start_with_clock(scene.now);
+    (scene.plugin, scene.clock) = (plugin, clock);
+    one.set("person00001", "mail", "first@example.test");
+    scene.plugin.request("start-sync", json!({"id": id})).data();
+    let before = scene.world.installation.log_text().len();
+    scene.now += INTERVAL;
+    scene.clock.set(scene.now);
+    let ran = scene.plugin.tick().data()["ran"].clone();
+    let servers: Vec<&Value> = ran.as_array().expect("runs").iter().map(|run| &run["serverId"]).collect();
+    assert_eq!(servers, [&id, &scene.id], "{ran}");
+    let log = scene.world.installation.log_text().split_off(before);
+    assert_eq!(log.matches("is not verified").count(), 2, "{log}");
 }

@@ -52,8 +52,8 @@ pub use validate::validate;
 use crate::connection::Connection;
 use crate::errors::error;
 
-/// A directory spoken to by LDAP. The connection is kept between calls and looked at before it is used again; it is closed
-/// when this is dropped.
+/// A directory spoken to by LDAP. The connection is kept between calls, and looked at before it is used again after a pause; it
+/// is closed when this is dropped.
 #[derive(Debug)]
 pub struct LdapDirectory {
     settings: Arc<ServerSettings>,

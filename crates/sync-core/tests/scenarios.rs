@@ -414,6 +414,59 @@ fn cancelling_stops_the_writing_back_and_the_next_run_completes_it() {
     }
 }
 
+// Batches
+
+/// More new people than one batch takes, whose intents are recorded together.
+const MANY: usize = 900;
+
+fn with_many_new_people() -> Scene {
+    let mut scene = Scene::new();
+    scene.policy.write_back = false;
+    scene.pbx.sql("UPDATE m_PbxSettings SET value = '4' WHERE key = 'PBXInternalExtensionLength'");
+    for n in 0..MANY {
+        scene.directory.add(&format!("p{n:03}"), &[(Name, &format!("Person {n}"))]);
+    }
+    scene
+}
+
+/// After a run that ended with some of them made: the next one makes the others, and nobody twice.
+#[track_caller]
+fn assert_the_next_run_makes_the_rest(scene: &mut Scene, intents: usize) {
+    let made = |scene: &Scene| (0..MANY).map(|n| scene.employees_named(&format!("Person {n}"))).sum::<i64>() as usize;
+    assert!((400..MANY).contains(&made(scene)), "{} were made", made(scene));
+    assert_eq!(scene.journal.open_intents().expect("intents").len(), intents);
+    scene.host.on_progress = RefCell::default();
+    scene.sync();
+    assert_eq!(made(scene), MANY);
+    assert_eq!(scene.journal.links(scene.policy.server_id).expect("links").len(), MANY);
+    assert_eq!(scene.journal.open_intents().expect("intents"), []);
+    scene.assert_settled();
+}
+
+#[test]
+fn a_run_cancelled_between_two_batches_leaves_no_intent() {
+    let mut scene = with_many_new_people();
+    let open_journal = scene.another_journal();
+    scene.host.on_progress = RefCell::new(Some(Box::new(move |progress| {
+        if progress.phase == "applying" && progress.done >= 400 {
+            open_journal().request_cancel(progress.run_id, 1).expect("a run to cancel");
+        }
+    })));
+    let ended = scene.try_sync().map(|report| report.summary);
+    assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
+    assert_the_next_run_makes_the_rest(&mut scene, 0);
+}
+
+#[test]
+fn a_run_that_dies_between_two_batches_is_settled_by_the_next() {
+    let mut scene = with_many_new_people();
+    scene.host.on_progress = RefCell::new(Some(Box::new(|progress| {
+        assert!(progress.phase != "applying" || progress.done < 400, "the process dies");
+    })));
+    scene.sync_and_die();
+    assert_the_next_run_makes_the_rest(&mut scene, MANY);
+}
+
 // Transactions
 
 /// Employees of the fixture's kind, known by their e-mail, each with a mobile of their own.

@@ -73,7 +73,7 @@ impl Journal {
         self.write(|tx| intents.iter().map(|intent| Ok(insert(tx, intent)?)).collect())
     }
 
-    /// Every intent not settled yet, in the order of recording: those of the present run's batch, or those left by a
+    /// Every intent not settled yet, in the order of recording: those of the present run's batches, or those left by a
     /// program that died.
     pub fn open_intents(&self) -> Result<Vec<Intent>, JournalError> {
         let query = "SELECT id, run_id, server_id, directory_key, task_json, link_json, kind FROM intents ORDER BY id";

@@ -5,16 +5,24 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::tasks::{PersonTask, batches, fields, tasks_of, without};
-use super::{Run, RunError, bases};
+use super::{Run, RunError, bases, deliver};
 use crate::journal::{self, ChangeRecord, Intent, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task, TaskOutcome};
 use crate::person::{Field, Values};
-use crate::plan::{PersonPlan, Plan, Side};
+use crate::plan::{Action, PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
-/// Batches whose intents are recorded in one transaction, together with what the batches before them did.
+/// Batches of new people whose intents are recorded in one transaction, together with what the batches before them did.
+/// What a new employee's intent came to is certain after a crash, whatever happened to the batches around it.
 const INTENDED_AT_ONCE: usize = 5;
+
+/// How long what was done may wait to be announced while a run goes on, in milliseconds: well below the time within which
+/// the PBX's report of a change of ours is known as such ([`crate::recency`]).
+const UNTOLD: i64 = 30_000;
+
+/// How often the number of people dealt with is noted, in milliseconds.
+const PROGRESS_NOTED: i64 = 1_000;
 
 /// The word for an account as a whole in the record of a run.
 const ACCOUNT: &str = "account";
@@ -94,6 +102,14 @@ struct Intended {
     intents: Vec<i64>,
 }
 
+/// How far the batches are, and when that was noted and told last, Unix time in milliseconds.
+struct Pace {
+    total: usize,
+    done: usize,
+    noted: i64,
+    told: i64,
+}
+
 impl Run<'_, '_> {
     /// Carries out the PBX's side of the plan, batch by batch. What some batches did is settled together with the intents of
     /// the next ones, in any case before this ends.
@@ -113,25 +129,46 @@ impl Run<'_, '_> {
         settled: &mut SettleBatch,
     ) -> Result<(), RunError> {
         let batches = batches(plan);
-        let total = batches.iter().map(Vec::len).sum::<usize>() as u64;
-        self.progress.enter("applying", total, self.session.host);
-        let mut done = 0;
-        for some in batches.chunks(INTENDED_AT_ONCE) {
+        let total = batches.iter().map(Vec::len).sum();
+        let host = self.session.host;
+        self.progress.enter("applying", total as u64, host);
+        let mut pace = Pace { total, done: 0, noted: host.now(), told: host.now() };
+        let are_new = |batch: &Vec<usize>| batch.iter().all(|at| plan.people[*at].action == Action::Create);
+        let alike = batches.chunk_by(|one, next| are_new(one) && are_new(next));
+        for some in alike.flat_map(|batches| batches.chunks(INTENDED_AT_ONCE)) {
             self.stop_if_cancelled()?;
             let mut intended = self.intend(plan, some, settled)?.into_iter();
             while let Some(batch) = intended.next() {
-                done += batch.tasks.len() as u64;
-                settled.progress =
-                    Some(journal::Progress { run_id: self.run_id, done: done as i64, total: total as i64 });
+                let people = batch.tasks.len();
                 let ended = self.apply_batch(plan, batch, outcomes, settled);
+                let ended = ended.and_then(|()| self.keep_pace(&mut pace, people, settled));
                 let ended = ended.and_then(|()| if intended.len() > 0 { self.stop_if_cancelled() } else { Ok(()) });
                 if ended.is_err() {
                     // What was not begun has not happened.
                     settled.intents_done.extend(intended.flat_map(|batch| batch.intents));
                     return ended;
                 }
-                self.progress.step(done, self.session.host);
             }
+        }
+        Ok(())
+    }
+
+    /// After a batch: the progress is shown and from time to time noted, and what has waited long is announced.
+    fn keep_pace(&mut self, pace: &mut Pace, people: usize, settled: &mut SettleBatch) -> Result<(), RunError> {
+        let host = self.session.host;
+        let now = host.now();
+        pace.done += people;
+        self.progress.step(pace.done as u64, host);
+        let progress =
+            Some(journal::Progress { run_id: self.run_id, done: pace.done as i64, total: pace.total as i64 });
+        settled.progress = progress;
+        if now - pace.told >= UNTOLD {
+            self.session.journal.settle(&std::mem::take(settled))?;
+            deliver(self.session.journal, host)?;
+            (pace.told, pace.noted) = (now, now);
+        } else if now - pace.noted >= PROGRESS_NOTED {
+            self.session.journal.settle(&SettleBatch { progress, ..SettleBatch::default() })?;
+            pace.noted = now;
         }
         Ok(())
     }

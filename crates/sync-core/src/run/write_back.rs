@@ -13,7 +13,7 @@ use crate::report::{Outcome, PersonOutcome};
 /// Values sent between two looks at whether the run was cancelled.
 const CHUNK: usize = 2_000;
 /// A photo counts as so many values, because of its size.
-const PHOTO_WEIGHT: usize = 10;
+const PHOTO_WEIGHT: usize = 40;
 /// Outcome of a value that was sent and of which nothing more is known: the program ended, or the connection failed.
 const SENT: &str = "sent; not known whether it arrived";
 
@@ -198,5 +198,29 @@ fn record(run_id: i64, person: &PersonPlan, change: &Change, outcome: &PersonOut
         why: change.why.text().to_owned(),
         outcome: SENT.to_owned(),
         replaced_json: "[]".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Why;
+
+    #[track_caller]
+    fn check(values: &[(usize, Field)], expected: usize) {
+        let change =
+            |field| Change { side: Side::Directory, field, old: "".into(), new: "".into(), why: Why::FillsEmpty };
+        let changes: Vec<(usize, Change)> = values.iter().map(|(at, field)| (*at, change(*field))).collect();
+        let places: Vec<(usize, &Change)> = changes.iter().map(|(at, change)| (*at, change)).collect();
+        assert_eq!(chunk_end(&places, 0), expected);
+    }
+
+    #[test]
+    fn a_lot_is_bounded_by_the_size_of_its_photos() {
+        let numbers: Vec<_> = (0..3_000).map(|at| (at, Field::Number)).collect();
+        check(&numbers, 2_000);
+        let photos: Vec<_> = (0..3_000).map(|at| (at, Field::Photo)).collect();
+        check(&photos, 50);
+        check(&photos[..7], 7);
     }
 }
