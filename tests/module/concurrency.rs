@@ -151,7 +151,7 @@ fn another_process_is_refused_by_the_file_lock_until_the_holder_ends_or_is_kille
 
 #[test]
 fn a_cancelled_run_keeps_what_was_done_and_the_next_one_completes_it() {
-    let Some(mut scene) = Scene::make(300) else { return };
+    let Some(mut scene) = Scene::make(1_000) else { return };
     let mut other = scene.world.installation.start();
     let before = scene.world.pbx().employees().len();
     let mut pbx = Connection::open(&scene.world.pbx().database).expect("the PBX's database");

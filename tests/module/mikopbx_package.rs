@@ -38,7 +38,9 @@ fn the_package_holds_what_mikopbx_looks_for_and_nothing_else() {
 /// Every script that a script of the page asks for is packed, and every language it knows.
 fn the_page_finds_its_parts(names: &[String]) {
     let scripts = format!("public/assets/js/{}", env!("CARGO_PKG_VERSION"));
-    for name in ["mikopbx.js", "main.js", "api.js", "views/settings.js", "i18n/en.json", "i18n/ru.json"] {
+    for name in
+        ["mikopbx.js", "main.js", "api.js", "views/settings.js", "i18n/en.json", "i18n/ru.json", "i18n/languages.json"]
+    {
         assert!(names.contains(&format!("{scripts}/{name}")), "{name} is missing in {names:?}");
     }
     assert!(

@@ -23,7 +23,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -116,13 +116,24 @@ async fn accept(listener: &mut tokio::net::TcpListener, app: &Router, connection
 
 /// The application for a server that listens on `address`.
 pub fn router(module: Arc<Module>, public: &Path, address: SocketAddr) -> Router {
+    let i18n = public.join("assets/i18n");
     Router::new()
         .route("/api/{action}", post(answer))
         .with_state(module)
+        .route("/assets/i18n/languages.json", get(move || languages(i18n.clone())))
         .fallback_service(ServeDir::new(public))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(address, only_own_pages))
         .layer(middleware::map_response(secured))
+}
+
+/// The codes of the page's languages: one file each.
+async fn languages(i18n: PathBuf) -> axum::Json<Vec<String>> {
+    let files = std::fs::read_dir(i18n).into_iter().flatten().flatten().map(|file| file.path());
+    let codes = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let mut codes: Vec<String> = codes.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    codes.sort();
+    axum::Json(codes)
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

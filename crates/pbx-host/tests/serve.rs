@@ -40,6 +40,10 @@ impl Server {
         fs::create_dir_all(public.join("css")).unwrap();
         fs::write(public.join("index.html"), "<title>page</title>").unwrap();
         fs::write(public.join("css/page.css"), "p{}").unwrap();
+        fs::create_dir_all(public.join("assets/i18n")).unwrap();
+        for file in ["ru.json", "en.json", "notes.txt"] {
+            fs::write(public.join("assets/i18n").join(file), "{}").unwrap();
+        }
         fs::write(site.path().join("secret"), "not for the web").unwrap();
         let services = Services::new(site.path(), Box::new(NobodyListens), Progress::Off);
         let module = Arc::new(Module::open(&library.path(), Arc::new(services), "{}").unwrap());
@@ -108,6 +112,12 @@ fn actions_and_hooks_answer_the_envelope() {
     assert!(server.ask("install", "").body.contains(r#""data":"install""#));
     assert!(server.ask("worker-tick", "{}").body.contains(r#""data":"worker_tick""#));
     assert!(server.ask("echo", "1").headers.contains("cache-control: no-store"));
+}
+
+#[test]
+fn the_page_learns_which_languages_there_are() {
+    let reply = Server::start().get("/assets/i18n/languages.json");
+    assert_eq!((reply.status, reply.body.as_str()), (200, r#"["en","ru"]"#));
 }
 
 #[test]

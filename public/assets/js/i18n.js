@@ -1,12 +1,9 @@
-// The page's words, one JSON file per language. A new language is its file in `assets/i18n` and one line here.
-
-export const LANGUAGES = {
-  en: 'English',
-  ru: 'Русский',
-};
+// The page's words, one JSON file per language in `assets/i18n`. Whoever serves the page says in `languages.json` which
+// files there are; nothing else names the languages.
 
 const FALLBACK = 'en';
 
+let available = [FALLBACK];
 let language = FALLBACK;
 let words = {};
 let fallbackWords = {};
@@ -14,19 +11,28 @@ let plurals = new Intl.PluralRules(FALLBACK);
 
 /** Chooses and loads the language. `preferred` is tried after `?lang=` of the address and before the browser's. */
 export async function loadLanguage(folder, preferred) {
+  [available, fallbackWords] = await Promise.all([read(folder, 'languages'), read(folder, FALLBACK)]);
   language = choose([new URLSearchParams(window.location.search).get('lang'), preferred, ...navigator.languages]);
   plurals = new Intl.PluralRules(language);
-  [fallbackWords, words] = await Promise.all([read(folder, FALLBACK), read(folder, language)]);
+  words = language === FALLBACK ? fallbackWords : await read(folder, language);
+}
+
+/** The languages there are, each with the name it has in itself. */
+export function languages() {
+  return available.map((code) => {
+    const name = new Intl.DisplayNames([code], { type: 'language' }).of(code);
+    return [code, name.charAt(0).toLocaleUpperCase(code) + name.slice(1)];
+  });
 }
 
 function choose(candidates) {
   const codes = candidates.filter(Boolean).map((tag) => tag.toLowerCase().split(/[-_]/)[0]);
-  return codes.find((code) => Object.hasOwn(LANGUAGES, code)) || FALLBACK;
+  return codes.find((code) => available.includes(code)) || FALLBACK;
 }
 
-async function read(folder, code) {
-  const response = await fetch(new URL(`${code}.json`, folder));
-  if (!response.ok) throw new Error(`${code}.json: HTTP ${response.status}`);
+async function read(folder, name) {
+  const response = await fetch(new URL(`${name}.json`, folder));
+  if (!response.ok) throw new Error(`${name}.json: HTTP ${response.status}`);
   return response.json();
 }
 

@@ -2,7 +2,7 @@
 
 import { call, insideMikoPbx } from './api.js';
 import { fill, h } from './dom.js';
-import { LANGUAGES, currentLanguage, loadLanguage, t } from './i18n.js';
+import { currentLanguage, languages, loadLanguage, t } from './i18n.js';
 import { errorMessage, loading } from './messages.js';
 import { StatusWatch } from './status.js';
 import { showConflicts } from './views/conflicts.js';
@@ -76,7 +76,7 @@ class App {
   }
 
   header() {
-    const languages = Object.entries(LANGUAGES).map(([code, name]) => {
+    const choices = languages().map(([code, name]) => {
       const current = code === currentLanguage();
       return h('a', {
         class: `item${current ? ' active' : ''}`, lang: code, href: `?lang=${code}`, 'aria-current': current && 'true',
@@ -86,7 +86,7 @@ class App {
     return h('header', { class: 'ls-header' },
       h('div', { class: 'ls-brand' }, h('span', { class: 'ls-brand-mark', 'aria-hidden': 'true' }),
         h('span', { class: 'ls-brand-name' }, t('page.title'))),
-      h('nav', { class: 'ls-languages', 'aria-label': t('page.language') }, languages),
+      h('nav', { class: 'ls-languages', 'aria-label': t('page.language') }, choices),
       h('nav', { class: 'ui secondary pointing menu ls-tabs', 'aria-label': t('page.sections') },
         this.tabs.map(([, tab]) => tab)));
   }

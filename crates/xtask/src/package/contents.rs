@@ -44,6 +44,9 @@ pub(crate) fn collect(root: &Path, version: &str, binaries: &Binaries) -> anyhow
     let scripts = format!("public/assets/js/{version}");
     add_tree(&mut entries, &public.join("js"), &scripts)?;
     add_tree(&mut entries, &public.join("i18n"), &format!("{scripts}/i18n"))?;
+    let languages = languages(&public.join("i18n"))?;
+    let listed = serde_json::to_vec(&languages).context("languages are texts")?;
+    insert(&mut entries, &format!("{scripts}/i18n/languages.json"), listed, false)?;
     let own = root.join("mikopbx/public/assets/js");
     add(&mut entries, &format!("{scripts}/mikopbx.js"), &own.join("mikopbx.js"), false)?;
     add(&mut entries, "public/assets/js/employees.js", &own.join("employees.js"), false)?;
@@ -52,6 +55,13 @@ pub(crate) fn collect(root: &Path, version: &str, binaries: &Binaries) -> anyhow
     add(&mut entries, "bin/pbx-host", &binaries.program, true)?;
     add(&mut entries, "bin/libmodule_ldap_sync.so", &binaries.library, false)?;
     Ok(entries)
+}
+
+/// The codes of the page's languages: one file each.
+fn languages(words: &Path) -> anyhow::Result<Vec<String>> {
+    let code = |file: PathBuf| file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+    let codes = files(words)?.into_iter().map(code).collect::<Option<_>>();
+    codes.context("a language is named in UTF-8")
 }
 
 fn add_messages(entries: &mut Entries, words: &Path) -> anyhow::Result<()> {
