@@ -1,5 +1,6 @@
 //! The wiring of a synchronisation: settings, databases and directory brought together for `sync_core::run`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -189,7 +190,7 @@ fn with_directories(
     to_run: Vec<ToRun>,
 ) -> Result<(Vec<ToRun>, Vec<((ToRun, u64), LdapDirectory)>), Failure> {
     let (mut alone, mut together) = (Vec::new(), Vec::new());
-    if to_run.len() < 2 {
+    if to_run.iter().map(|one| one.server_id).collect::<BTreeSet<_>>().len() < 2 {
         return Ok((to_run, together));
     }
     for one in to_run {
