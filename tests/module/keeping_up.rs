@@ -50,6 +50,12 @@ impl Scene<'_> {
         scene
     }
 
+    /// Another server, after a first run by hand.
+    fn add_in_step(&mut self, server: &Directory) {
+        let id = self.plugin.save_server(&server.settings("none"));
+        self.plugin.request("sync-ldap-users", json!({"id": id})).list();
+    }
+
     /// A tick that is due; answers the log of it.
     fn tick(&mut self) -> String {
         self.now += INTERVAL;
@@ -265,8 +271,7 @@ fn a_server_that_does_not_answer_is_asked_less_often() {
     let others = crowd(2 * PEOPLE).split_off(PEOPLE);
     let (Some(dead), Some(server)) = (openldap(Some(1000)), slapd::start(&others)) else { return };
     let mut scene = Scene::in_step(&dead, "none", |_| {});
-    let id = scene.plugin.save_server(&server.settings("none"));
-    scene.plugin.request("sync-ldap-users", json!({"id": id})).list();
+    scene.add_in_step(&server);
     let failures = |scene: &mut Scene<'_>| scene.plugin.request("get-runs", json!({"id": scene.id})).list().len();
     dead.guard.signal("KILL");
     let before = failures(&mut scene);
@@ -295,8 +300,7 @@ fn a_server_that_hangs_holds_up_nobody() {
     let others = crowd(2 * PEOPLE).split_off(PEOPLE);
     let (Some(stuck), Some(server)) = (openldap(Some(1000)), slapd::start(&others)) else { return };
     let mut scene = Scene::in_step(&stuck, "none", |_| {});
-    let id = scene.plugin.save_server(&server.settings("none"));
-    scene.plugin.request("sync-ldap-users", json!({"id": id})).list();
+    scene.add_in_step(&server);
     stuck.guard.signal("STOP");
     server.set("person00010", "mail", "tenth@example.test");
     scene.now += INTERVAL;
