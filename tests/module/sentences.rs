@@ -109,6 +109,10 @@ fn a_translation_has_the_places_of_its_sentence() {
 /// Sentences put together of others, with what the page makes of them in Russian.
 const PUT_TOGETHER: &[(&str, &str)] = &[
     (
+        "2 people of the directory have this name, and so has employee 203 (Ann Berg); nobody is guessed",
+        "имя совпадает у 2 человек в каталоге, на АТС это: сотрудник 203 (Ann Berg); наугад никто не выбирается",
+    ),
+    (
         "801 is taken by parking; free it or change it in the directory",
         "801 уже занят: парковка; освободите его или измените в каталоге",
     ),

@@ -83,9 +83,20 @@ function shortest(parts, at, depth, strict) {
 function one(text, depth, strict = false) {
   compiled = compiled || compile(sentences());
   if (compiled.whole.has(text)) return compiled.whole.get(text);
+  const ended = withEnding(text, depth);
+  if (ended !== null) return ended;
   for (const template of compiled.templates) {
     const values = text.includes(template.longest) && !(strict && template.loose) ? fit(template, text, depth) : null;
     if (values) return filled(template.entry, values);
+  }
+  return null;
+}
+
+/** A sentence with something at its end that others end with too, which is no part of a list before it. */
+function withEnding(text, depth) {
+  for (const { entry, parts } of compiled.endings) {
+    const words = text.endsWith(parts[2]) ? translated(text.slice(0, -parts[2].length), depth + 1) : null;
+    if (words) return filled(entry, { [parts[1]]: words });
   }
   return null;
 }
@@ -125,7 +136,8 @@ function compile(entries) {
     }
   }
   templates.sort((a, b) => b.length - a.length);
-  return { whole, templates };
+  const endings = templates.filter(({ parts }) => parts.length === 3 && kind(parts[1]) === 'reason' && !parts[0] && parts[2]);
+  return { whole, templates, endings };
 }
 
 function pattern({ parts }) {
