@@ -13,13 +13,17 @@ pub(crate) struct Statements(Arc<AtomicU64>);
 impl Statements {
     /// Begins to count the statements of `connection`.
     pub(crate) fn of(connection: &mut Connection) -> rusqlite::Result<Statements> {
-        let statements = Statements::default();
-        let counter = Arc::clone(&statements.0);
+        Statements::default().with(connection)
+    }
+
+    /// Begins to count the statements of `connection` as well.
+    pub(crate) fn with(&self, connection: &mut Connection) -> rusqlite::Result<Statements> {
+        let counter = Arc::clone(&self.0);
         let count = move |_: TraceEvent<'_>| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
         connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count))?;
-        Ok(statements)
+        Ok(self.clone())
     }
 
     /// The statements so far.

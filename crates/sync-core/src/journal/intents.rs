@@ -67,6 +67,16 @@ pub struct Progress {
     pub total: i64,
 }
 
+/// What [`Journal::settle_and_intend`] has stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Ids of the intents, in the order given.
+    pub intents: Vec<i64>,
+    /// Sentences for the log: links that were not stored as they were given. It may have been called on a thread that logs
+    /// nowhere.
+    pub warnings: Vec<String>,
+}
+
 impl Journal {
     /// Commits what is about to be done, in one transaction; answers the ids in the order given.
     pub fn record_intents(&mut self, intents: &[Intent]) -> Result<Vec<i64>, JournalError> {
@@ -89,14 +99,16 @@ impl Journal {
     /// When a server was deleted in the middle of its run, its links and changes have no place any more and are left
     /// out; the events are kept, because what happened on the PBX must be announced.
     pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
-        self.settle_and_intend(batch, &[]).map(drop)
+        let recorded = self.settle_and_intend(batch, &[])?;
+        recorded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        Ok(())
     }
 
-    /// Settles one batch and records the intents of the next, in one transaction. Answers the ids of the intents.
-    pub fn settle_and_intend(&mut self, batch: &SettleBatch, intents: &[Intent]) -> Result<Vec<i64>, JournalError> {
+    /// Settles what was done and records what is intended next, in one transaction.
+    pub fn settle_and_intend(&mut self, batch: &SettleBatch, intents: &[Intent]) -> Result<Recorded, JournalError> {
         self.write(|tx| {
             delete_by_id(tx, "DELETE FROM links WHERE id = ?1", &batch.unlinked)?;
-            store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
+            let warnings = store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
             insert_events(tx, &batch.events, false)?;
             runs::insert_changes(tx, &batch.changes)?;
             delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)?;
@@ -104,7 +116,8 @@ impl Journal {
                 let sql = "UPDATE runs SET done = ?2, total = ?3 WHERE id = ?1";
                 tx.prepare_cached(sql)?.execute(params![run_id, done, total])?;
             }
-            intents.iter().map(|intent| Ok(insert(tx, intent)?)).collect()
+            let intents = intents.iter().map(|intent| insert(tx, intent)).collect::<rusqlite::Result<_>>()?;
+            Ok(Recorded { intents, warnings })
         })
     }
 
@@ -169,14 +182,17 @@ enum Storing {
     No,
 }
 
-fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) -> Result<(), JournalError> {
-    let mut known = BTreeMap::new();
+/// Answers sentences for the log.
+fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) -> Result<Vec<String>, JournalError> {
+    let (mut known, mut warnings) = (BTreeMap::new(), Vec::new());
     for link in links {
         let storing = match known.get(&link.server_id) {
             Some(storing) => *storing,
             None => storing(tx, link.server_id, fingerprint)?,
         };
-        known.insert(link.server_id, storing);
+        if known.insert(link.server_id, storing).is_none() {
+            warnings.extend(storing.warning(link.server_id));
+        }
         match storing {
             Storing::Whole => drop(Journal::upsert_link(tx, link)?),
             Storing::WithoutBase => {
@@ -187,21 +203,29 @@ fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) 
             Storing::No => {}
         }
     }
-    Ok(())
+    Ok(warnings)
+}
+
+impl Storing {
+    fn warning(self, server_id: i64) -> Option<String> {
+        match self {
+            Storing::Whole => None,
+            Storing::WithoutBase => Some(format!(
+                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
+            )),
+            Storing::No => {
+                Some(format!("server {server_id} was deleted in the middle of its run; its links are not stored"))
+            }
+        }
+    }
 }
 
 fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> rusqlite::Result<Storing> {
     if !servers::exists(tx, server_id)? {
-        log::warn!("server {server_id} was deleted in the middle of its run; its links are not stored");
         return Ok(Storing::No);
     }
     match fingerprint {
-        Some(fingerprint) if !servers::has_fingerprint(tx, server_id, fingerprint)? => {
-            log::warn!(
-                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
-            );
-            Ok(Storing::WithoutBase)
-        }
+        Some(fingerprint) if !servers::has_fingerprint(tx, server_id, fingerprint)? => Ok(Storing::WithoutBase),
         _ => Ok(Storing::Whole),
     }
 }

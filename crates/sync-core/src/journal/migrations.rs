@@ -16,6 +16,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../../db/0005_orders.sql"),
     include_str!("../../../../db/0006_watches.sql"),
     include_str!("../../../../db/0007_outbox_and_unmarked.sql"),
+    include_str!("../../../../db/0008_one_index_for_the_people_page.sql"),
 ];
 
 /// The version this program makes.

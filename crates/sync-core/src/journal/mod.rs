@@ -40,7 +40,7 @@ pub use decisions::DecisionRecord;
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
 pub use held::HeldRun;
-pub use intents::{Intent, OUTBOX_UNMERGED, Progress, SettleBatch};
+pub use intents::{Intent, OUTBOX_UNMERGED, Progress, Recorded, SettleBatch};
 pub use legacy::{LegacyServer, TakenOver};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
@@ -159,6 +159,14 @@ impl Journal {
         }
         seal::tighten(&journal.paths.key());
         Ok(journal)
+    }
+
+    /// A second connection, for another thread. Its statements count with those of this one.
+    pub fn beside(&self) -> Result<Journal, JournalError> {
+        let mut beside = Journal::connect(self.paths.clone())?;
+        let located = |error: rusqlite::Error| JournalError::from(error).located(&self.paths.database());
+        beside.statements = self.statements.with(&mut beside.connection).map_err(located)?;
+        Ok(beside)
     }
 
     /// Where the module keeps its files.

@@ -237,19 +237,19 @@ impl Journal {
         self.write(|tx| Ok(tx.execute(sql, [now])?))
     }
 
-    /// Keeps values that are about to be written, with what they replace; answers their ids.
-    pub fn record_changes(&mut self, changes: &[ChangeRecord]) -> Result<Vec<i64>, JournalError> {
-        self.write(|tx| insert_changes(tx, changes))
-    }
-
-    /// Notes what became of values kept before.
-    pub fn finish_changes(&mut self, outcomes: &[(i64, String)]) -> Result<(), JournalError> {
+    /// Notes what became of values kept before, and keeps values that are about to be written, with what they replace;
+    /// answers the ids of these.
+    pub fn record_changes(
+        &mut self,
+        finished: &[(i64, String)],
+        changes: &[ChangeRecord],
+    ) -> Result<Vec<i64>, JournalError> {
         self.write(|tx| {
             let mut statement = tx.prepare_cached("UPDATE run_changes SET outcome = ?2 WHERE id = ?1")?;
-            for (id, outcome) in outcomes {
+            for (id, outcome) in finished {
                 statement.execute(params![id, outcome])?;
             }
-            Ok(())
+            insert_changes(tx, changes)
         })
     }
 

@@ -1,5 +1,7 @@
 //! Change events as MikoPBX publishes them (docs/MIKOPBX.md, Announcements).
 
+use std::sync::Arc;
+
 use super::ModelEvent;
 use super::schema::{Schema, Table};
 
@@ -9,21 +11,19 @@ const DELETED: &str = "afterDelete";
 
 /// A new row: every column, `id` last.
 pub(super) fn created(schema: &Schema, table: Table, id: i64) -> ModelEvent {
-    let mut fields = columns_without_id(schema, table);
-    fields.push("id".to_owned());
-    event(table, id, SAVED, fields)
+    event(table, id, SAVED, schema.columns_of_new(table))
 }
 
 /// A changed row: the columns that changed.
 pub(super) fn updated(table: Table, id: i64, fields: Vec<String>) -> ModelEvent {
-    event(table, id, SAVED, fields)
+    event(table, id, SAVED, fields.into())
 }
 
 /// A deleted row: every column, `id` first.
 pub(super) fn deleted(schema: &Schema, table: Table, id: i64) -> ModelEvent {
     let mut fields = columns_without_id(schema, table);
     fields.insert(0, "id".to_owned());
-    event(table, id, DELETED, fields)
+    event(table, id, DELETED, fields.into())
 }
 
 /// Every column of a table but `id`, in physical order.
@@ -31,7 +31,7 @@ pub(super) fn columns_without_id(schema: &Schema, table: Table) -> Vec<String> {
     schema.columns(table).iter().map(|column| column.name.clone()).filter(|name| name != "id").collect()
 }
 
-fn event(table: Table, id: i64, action: &str, changed_fields: Vec<String>) -> ModelEvent {
+fn event(table: Table, id: i64, action: &str, changed_fields: Arc<[String]>) -> ModelEvent {
     ModelEvent {
         source: SOURCE.to_owned(),
         model: table.model(),

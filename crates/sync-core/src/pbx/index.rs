@@ -42,11 +42,9 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// Takes in a value of a row.
+    /// Takes in a value of a row, in a column by which rows are looked for.
     pub(super) fn add(&mut self, table: Table, column: &str, value: &str, row: i64) {
-        if is_indexed(table, column) {
-            self.places.extend(places(table, column, value, row));
-        }
+        self.places.extend(places(table, column, value, row));
     }
 
     /// Takes in the internal number of a new employee.
@@ -229,7 +227,6 @@ mod tests {
         let mut placed = Placed::default();
         placed.add(Table::Users, "email", " Anna@Example.test", 7);
         placed.add(Table::Users, "username", "Пётр", 8);
-        placed.add(Table::Users, "avatar", "not looked for", 8);
         placed.add(Table::Extensions, "number", "201", 9);
         placed.add(Table::Extensions, "number", "79161234567", 11);
         placed.add(Table::Forwarding, "forwarding", "201", 10);

@@ -535,7 +535,7 @@ pub struct ModelEvent {
     pub action: String,
     /// Columns that changed; all of them for a new or deleted row.
     #[serde(rename = "changedFields")]
-    pub changed_fields: Vec<String>,
+    pub changed_fields: Arc<[String]>,
 }
 
 /// Why the PBX's database could not be used: a sentence that names the file, what was tried and what to do.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -101,8 +102,23 @@ pub(super) struct Column {
     pub(super) must_be_given: bool,
 }
 
-/// The tables that exist, with their columns in physical order.
-pub(super) struct Schema(BTreeMap<Table, Vec<Column>>);
+/// The tables that exist.
+pub(super) struct Schema(BTreeMap<Table, Shape>);
+
+struct Shape {
+    /// In physical order.
+    columns: Vec<Column>,
+    /// The names of all of them, `id` last.
+    of_new: Arc<[String]>,
+}
+
+impl Shape {
+    fn new(columns: Vec<Column>) -> Shape {
+        let names = columns.iter().map(|column| column.name.clone()).filter(|name| name != "id");
+        let of_new = names.chain(["id".to_owned()]).collect();
+        Shape { columns, of_new }
+    }
+}
 
 impl Schema {
     /// Asks SQLite for the shape of every table this module knows.
@@ -124,7 +140,7 @@ impl Schema {
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             if !columns.is_empty() {
-                tables.insert(table, columns);
+                tables.insert(table, Shape::new(columns));
             }
         }
         Ok(Schema(tables))
@@ -156,7 +172,12 @@ impl Schema {
 
     /// The table's columns in physical order; none when the table does not exist.
     pub(super) fn columns(&self, table: Table) -> &[Column] {
-        self.0.get(&table).map_or(&[], Vec::as_slice)
+        self.0.get(&table).map_or(&[], |shape| shape.columns.as_slice())
+    }
+
+    /// The columns that the announcement of a new row names: all of them, `id` last.
+    pub(super) fn columns_of_new(&self, table: Table) -> Arc<[String]> {
+        self.0.get(&table).map_or_else(Arc::default, |shape| Arc::clone(&shape.of_new))
     }
 
     /// Those of `columns` that the table has.

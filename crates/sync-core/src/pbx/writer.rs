@@ -7,7 +7,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::avatar;
 use super::events;
-use super::index::Placed;
+use super::index::{self, Placed};
 use super::schema::{Schema, Table};
 use super::{ModelEvent, ReplacedValue};
 
@@ -183,7 +183,9 @@ impl<'a> Writer<'a> {
 
     /// Notes where a value stands now, for the index.
     fn place(&mut self, table: Table, row: i64, column: &str, value: &Value) {
-        self.placed.add(table, column, &as_text(value).unwrap_or_default(), row);
+        if index::is_indexed(table, column) {
+            self.placed.add(table, column, &as_text(value).unwrap_or_default(), row);
+        }
     }
 
     fn stored(&self, table: Table, row: i64, columns: &[&str]) -> rusqlite::Result<Vec<Value>> {

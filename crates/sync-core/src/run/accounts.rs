@@ -1,7 +1,7 @@
 //! The accounts of people who left or came back: switched off, on again, or deleted.
 
-use super::apply::{AfterTask, event_texts};
 use super::decided::conflict_of_account;
+use super::intended::AfterTask;
 use super::{Run, RunError};
 use crate::journal::{Intent, SettleBatch};
 use crate::link::Link;
@@ -66,8 +66,11 @@ impl Run<'_, '_> {
     fn apply_account_batch(&mut self, batch: &[(&AccountPlan, Task)], settled: &mut Settled) -> Result<(), RunError> {
         let now = self.session.host.now();
         let prepared: Vec<AfterTask> = batch.iter().map(|(account, _)| self.after_account(account, now)).collect();
-        let intents: Vec<Intent> =
-            batch.iter().zip(&prepared).map(|((account, task), after)| self.intent(account, task, after)).collect();
+        let (run_id, server_id) = (self.run_id, self.job.policy.server_id);
+        let intent = |((account, task), after): (&(&AccountPlan, Task), &AfterTask)| {
+            after.intent(run_id, server_id, task, account.step.name())
+        };
+        let intents: Vec<Intent> = batch.iter().zip(&prepared).map(intent).collect();
         let ids = self.session.journal.record_intents(&intents)?;
         let tasks: Vec<Task> = batch.iter().map(|(_, task)| task.clone()).collect();
         let results = self.session.pbx.apply(&tasks, self.session.host)?;
@@ -76,10 +79,8 @@ impl Run<'_, '_> {
         for (((account, _), after), result) in batch.iter().zip(prepared).zip(results) {
             match result {
                 TaskOutcome::Applied(applied) => {
-                    done.events.extend(event_texts(&applied));
-                    done.changes.extend(after.records(self.run_id, &applied));
                     settled.done.push((after.link.clone(), account.step));
-                    after.settle_link(&mut done);
+                    after.settle(self.run_id, &applied, true, &mut done);
                 }
                 TaskOutcome::Refused { reason, .. } => settled.conflicts.push(conflict_of_account(account, reason)),
             }
@@ -99,18 +100,6 @@ impl Run<'_, '_> {
             based: link.based.clone(),
             unlinks: (account.step == AccountStep::Delete).then_some(link.id).or(account.instead_of),
             link,
-        }
-    }
-
-    fn intent(&self, account: &AccountPlan, task: &Task, after: &AfterTask) -> Intent {
-        Intent {
-            id: 0,
-            run_id: self.run_id,
-            server_id: self.job.policy.server_id,
-            key: account.link.key.clone(),
-            task_json: serde_json::to_string(task).unwrap_or_default(),
-            link_json: serde_json::to_string(after).unwrap_or_default(),
-            kind: account.step.name().to_owned(),
         }
     }
 }

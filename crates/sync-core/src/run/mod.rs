@@ -25,10 +25,12 @@ mod accounts;
 mod apply;
 mod bases;
 mod decided;
+mod intended;
 #[cfg(test)]
 mod model;
 mod progress;
 mod read;
+mod recorder;
 mod recover;
 mod reports;
 mod scope;

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use log::{info, warn};
 
-use super::apply::{AfterTask, event_texts};
+use super::intended::AfterTask;
 use super::{ANNOUNCED_AT_ONCE, RunError};
 use crate::host::Host;
 use crate::journal::{Intent, Journal, JournalError, SettleBatch};
@@ -85,9 +85,7 @@ fn settle_task(
     for field in Field::ALL.into_iter().filter(|field| !applied.holds(*field)) {
         after.keep_base(field);
     }
-    batch.events.extend(event_texts(&applied));
-    batch.changes.extend(after.records(run_id, &applied));
-    after.settle_link(batch);
+    after.settle(run_id, &applied, true, batch);
     Ok(())
 }
 

@@ -28,23 +28,40 @@ impl Run<'_, '_> {
         }
         let host = self.session.host;
         self.progress.enter("writing-back", places.len() as u64, host);
+        let mut finished = Vec::new();
+        let ended = self.write_places(plan, &places, outcomes, &mut finished);
+        if !finished.is_empty() {
+            self.session.journal.record_changes(&finished, &[])?;
+        }
+        ended
+    }
+
+    fn write_places(
+        &mut self,
+        plan: &Plan,
+        places: &[(usize, &Change)],
+        outcomes: &mut [PersonOutcome],
+        finished: &mut Vec<(i64, String)>,
+    ) -> Result<(), RunError> {
         let mut done = 0;
         while done < places.len() {
             self.stop_if_cancelled()?;
-            let end = chunk_end(&places, done);
-            self.write_chunk(plan, &places[done..end], outcomes, done as u64)?;
+            let end = chunk_end(places, done);
+            self.write_chunk(plan, &places[done..end], outcomes, done as u64, finished)?;
             done = end;
         }
         Ok(())
     }
 
-    /// Writes some values, after `before` others. What they replace is in the journal before anything is sent.
+    /// Writes some values, after `before` others. What they replace is in the journal before anything is sent, and what
+    /// became of the values of the last chunk is noted with it.
     fn write_chunk(
         &mut self,
         plan: &Plan,
         places: &[(usize, &Change)],
         outcomes: &mut [PersonOutcome],
         before: u64,
+        finished: &mut Vec<(i64, String)>,
     ) -> Result<(), RunError> {
         let mut sent = Vec::new();
         let mut writes = Vec::new();
@@ -59,17 +76,16 @@ impl Run<'_, '_> {
         }
         let records: Vec<ChangeRecord> =
             sent.iter().map(|(at, change)| record(self.run_id, &plan.people[*at], change, &outcomes[*at])).collect();
-        let ids = self.session.journal.record_changes(&records)?;
-        let mut known: Vec<(i64, String)> = Vec::new();
+        let ids = self.session.journal.record_changes(finished, &records)?;
+        finished.clear();
         let (progress, host) = (&mut self.progress, self.session.host);
         let replaced_photos = self.session.journal.paths().replaced_photos();
         let written = self.session.directory.write(&writes, &replaced_photos, &mut |index, result| {
             let (at, change) = sent[index];
             let noted = note_written(&plan.people[at], change, result, &mut outcomes[at]);
-            known.push((ids[index], noted));
-            progress.step(before + known.len() as u64, host);
+            finished.push((ids[index], noted));
+            progress.step(before + finished.len() as u64, host);
         });
-        self.session.journal.finish_changes(&known)?;
         Ok(written?)
     }
 

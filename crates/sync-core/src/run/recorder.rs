@@ -1,0 +1,101 @@
+//! Stores what a run has done and what it intends next. Where there is much of it that happens on a thread of its own, over
+//! a second connection, while the PBX is written to.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
+
+use log::warn;
+
+use super::intended::{Done, Intended};
+use crate::journal::{Journal, JournalError, SettleBatch};
+
+/// The run whose work is stored.
+#[derive(Clone)]
+pub(super) struct Of {
+    pub(super) run_id: i64,
+    pub(super) server_id: i64,
+    /// Fingerprint of the settings the run began with.
+    pub(super) fingerprint: String,
+}
+
+/// What to store in one transaction: what was done, then what is intended.
+#[derive(Default)]
+pub(super) struct Order {
+    pub(super) done: Done,
+    pub(super) intended: Vec<Intended>,
+}
+
+/// What was intended, now with the ids of its intents, and what the log is to tell; or what went wrong, and what was done
+/// and is not stored for it.
+type Answer = Result<(Vec<Intended>, Vec<String>), (JournalError, SettleBatch)>;
+
+/// Takes one order at a time.
+pub(super) enum Recorder {
+    /// On the thread of the run.
+    Here(Of, Option<Answer>),
+    /// On a thread of its own.
+    Beside { orders: SyncSender<Order>, answers: Receiver<Answer>, waiting: bool },
+}
+
+impl Recorder {
+    /// A recorder on the run's own thread.
+    pub(super) fn here(of: Of) -> Recorder {
+        Recorder::Here(of, None)
+    }
+
+    /// A recorder on a thread of `scope`, which ends with this recorder.
+    pub(super) fn beside<'scope>(of: Of, mut journal: Journal, scope: &'scope Scope<'scope, '_>) -> Recorder {
+        let (orders, ordered) = sync_channel::<Order>(1);
+        let (answer, answers) = sync_channel(1);
+        scope.spawn(move || {
+            for order in ordered {
+                if answer.send(record(&of, order, &mut journal)).is_err() {
+                    break;
+                }
+            }
+        });
+        Recorder::Beside { orders, answers, waiting: false }
+    }
+
+    /// Begins to store. `journal` is the run's own connection.
+    pub(super) fn begin(&mut self, order: Order, journal: &mut Journal) {
+        match self {
+            Recorder::Here(of, answer) => *answer = Some(record(of, order, journal)),
+            Recorder::Beside { orders, waiting, .. } => {
+                *waiting = true;
+                // When the thread is gone, the end of this tells.
+                let _ = orders.send(order);
+            }
+        }
+    }
+
+    /// Waits until what was begun is stored; without anything begun there is nothing to wait for.
+    pub(super) fn end(&mut self) -> Result<Vec<Intended>, (JournalError, SettleBatch)> {
+        let answer = match self {
+            Recorder::Here(_, answer) => answer.take(),
+            Recorder::Beside { answers, waiting, .. } => std::mem::take(waiting).then(|| match answers.recv() {
+                Ok(answer) => answer,
+                Err(_) => panic!("the thread that stores what a run does has panicked"),
+            }),
+        };
+        let Some(answer) = answer else { return Ok(Vec::new()) };
+        let (intended, warnings) = answer?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        Ok(intended)
+    }
+}
+
+fn record(of: &Of, order: Order, journal: &mut Journal) -> Answer {
+    let Order { done, mut intended } = order;
+    let intents: Vec<_> = intended.iter().flat_map(|batch| batch.intents(of.run_id, of.server_id)).collect();
+    let batch = done.into_batch(of.run_id, &of.fingerprint);
+    let recorded = match journal.settle_and_intend(&batch, &intents) {
+        Ok(recorded) => recorded,
+        Err(error) => return Err((error, batch)),
+    };
+    let mut ids = recorded.intents.into_iter();
+    for batch in &mut intended {
+        batch.intents = ids.by_ref().take(batch.tasks.len()).collect();
+    }
+    Ok((intended, recorded.warnings))
+}
