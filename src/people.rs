@@ -116,7 +116,7 @@ fn is_same(link: &Link, employee: &Employee) -> bool {
 /// What still points at an employee's number or mobile.
 pub(crate) fn used_by<'a>(employee: &Employee, pbx: &'a PbxSnapshot) -> Vec<&'a String> {
     let numbers = [Field::Number, Field::Mobile].map(|field| &employee.values[field]);
-    numbers.into_iter().filter_map(|number| pbx.uses.get(number)).flatten().collect()
+    numbers.into_iter().filter_map(|number| pbx.uses.get(number.as_str())).flatten().collect()
 }
 
 fn departed_row(link: &Link, employee: &Employee, pbx: &PbxSnapshot) -> Value {

@@ -158,8 +158,8 @@ impl<'a> Gathered<'a> {
         };
         let time = time_of_change(self.settings.vendor, raw).filter(|time| !lies_ahead(*time, self.now));
         self.newest = self.newest.max(time);
-        let (mut attributes, mut unusable) = self.values(raw);
-        let refused_secrets = self.secrets(raw, &mut attributes, &mut unusable);
+        let (mut values, mut unusable) = self.values(raw);
+        let refused_secrets = self.secrets(raw, &mut values, &mut unusable);
         let employee_number = match self.settings.attributes.employee_number.as_str() {
             "" => String::new(),
             attribute => raw.text(attribute).trim().to_owned(),
@@ -169,7 +169,7 @@ impl<'a> Gathered<'a> {
             dn: raw.dn.clone(),
             change_mark: change_mark(self.settings.vendor, &self.host_name, raw, self.now),
             account: account::state(self.settings, raw, self.now),
-            attributes,
+            attributes: values.into_iter().collect(),
             unusable,
             photo: Photo::NotAsked,
             refused_secrets,
@@ -187,8 +187,8 @@ impl<'a> Gathered<'a> {
     }
 
     /// The usable values per field, and the fields that have none although there are values.
-    fn values(&mut self, raw: &RawEntry) -> (BTreeMap<Field, Vec<String>>, BTreeSet<Field>) {
-        let mut values = BTreeMap::new();
+    fn values(&mut self, raw: &RawEntry) -> (Vec<(Field, String)>, BTreeSet<Field>) {
+        let mut values = Vec::new();
         let mut none_usable = BTreeSet::new();
         for (field, attribute) in self.settings.attributes.text_fields() {
             let (texts, unusable) = (raw.texts(attribute), raw.unusable(attribute));
@@ -204,11 +204,10 @@ impl<'a> Gathered<'a> {
                     raw.dn
                 ));
             }
-            if !texts.is_empty() {
-                values.insert(field, texts);
-            } else if unusable > 0 {
+            if texts.is_empty() && unusable > 0 {
                 none_usable.insert(field);
             }
+            values.extend(texts.into_iter().map(|text| (field, text)));
         }
         (values, none_usable)
     }
@@ -217,7 +216,7 @@ impl<'a> Gathered<'a> {
     fn secrets(
         &mut self,
         raw: &RawEntry,
-        values: &mut BTreeMap<Field, Vec<String>>,
+        values: &mut Vec<(Field, String)>,
         none_usable: &mut BTreeSet<Field>,
     ) -> BTreeMap<String, String> {
         let attribute = self.settings.attributes.secret.as_str();
@@ -225,19 +224,16 @@ impl<'a> Gathered<'a> {
         if attribute.is_empty() {
             return refused;
         }
-        let mut fingerprints = Vec::new();
-        for text in raw.texts(attribute) {
+        let texts = raw.texts(attribute);
+        if texts.is_empty() && raw.unusable(attribute) > 0 {
+            none_usable.insert(Field::Secret);
+        }
+        for text in texts {
             let fingerprint = self.vault.keep(&text);
             if let Err(reason) = sync_core::pbx::secret::check(&text) {
                 refused.insert(fingerprint.clone(), reason);
             }
-            fingerprints.push(fingerprint);
-        }
-        if fingerprints.is_empty() && raw.unusable(attribute) > 0 {
-            none_usable.insert(Field::Secret);
-        } else if !fingerprints.is_empty() {
-            fingerprints.sort();
-            values.insert(Field::Secret, fingerprints);
+            values.push((Field::Secret, fingerprint));
         }
         refused
     }
@@ -269,7 +265,7 @@ impl<'a> Gathered<'a> {
 }
 
 fn size(entry: &DirectoryEntry) -> usize {
-    let values: usize = entry.attributes.values().flatten().map(String::len).sum();
+    let values: usize = entry.attributes.iter().map(|(_, value)| value.len()).sum();
     entry.dn.len() + entry.key.as_str().len() + values + 256
 }
 

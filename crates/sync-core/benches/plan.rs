@@ -12,7 +12,7 @@ use sync_core::decision::Decisions;
 use sync_core::directory::{Coverage, DirectorySnapshot};
 use sync_core::link::Link;
 use sync_core::pbx::{Holder, PbxSnapshot};
-use sync_core::person::{DirectoryEntry, DirectoryKey, Employee, Field, Values};
+use sync_core::person::{Attributes, DirectoryEntry, DirectoryKey, Employee, Field, SmolStr, Values};
 use sync_core::plan::{Inputs, Plan, Times, make};
 use sync_core::policy::Policy;
 
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// What a planner cannot do without: everybody by key, once.
-    fn sorted(&self) -> BTreeMap<DirectoryKey, BTreeMap<Field, Vec<String>>> {
+    fn sorted(&self) -> BTreeMap<DirectoryKey, Attributes> {
         self.directory.entries.iter().map(|entry| (entry.key.clone(), entry.attributes.clone())).collect()
     }
 }
@@ -93,10 +93,10 @@ fn key(at: usize) -> DirectoryKey {
 
 fn values(at: usize, in_step: bool) -> Values {
     let mut values = Values::default();
-    values[Field::Name] = format!("Person Number {at}");
-    values[Field::Email] = format!("person{at}@example.test");
-    values[Field::Mobile] = format!("7916{at:07}");
-    values[Field::Number] = if in_step { (200_000 + at).to_string() } else { String::new() };
+    values[Field::Name] = format!("Person Number {at}").into();
+    values[Field::Email] = format!("person{at}@example.test").into();
+    values[Field::Mobile] = format!("7916{at:07}").into();
+    values[Field::Number] = if in_step { (200_000 + at).to_string().into() } else { SmolStr::default() };
     values
 }
 
@@ -106,7 +106,7 @@ fn entry(at: usize, values: &Values) -> DirectoryEntry {
     DirectoryEntry {
         key: key(at),
         dn: format!("uid=person{at},dc=example,dc=test"),
-        attributes: given.map(|field| (field, vec![values[field].clone()])).collect(),
+        attributes: given.map(|field| (field, values[field].clone())).collect(),
         ..DirectoryEntry::default()
     }
 }
@@ -128,8 +128,9 @@ fn link(at: usize, values: &Values) -> Link {
 
 fn employ(pbx: &mut PbxSnapshot, at: usize, values: Values) {
     for (field, kind) in [(Field::Number, "SIP"), (Field::Mobile, "EXTERNAL")] {
-        let holder = Holder { kind: kind.to_owned(), user_id: Some(at as i64 + 1), label: values[Field::Name].clone() };
-        pbx.numbers.insert(values[field].clone(), holder);
+        let holder =
+            Holder { kind: kind.to_owned(), user_id: Some(at as i64 + 1), label: values[Field::Name].to_string() };
+        pbx.numbers.insert(values[field].to_string(), holder);
     }
     pbx.smallest_numbers.add(&values[Field::Number]);
     let sip_uniqid = format!("SIP-PHONE-{at:08X}");

@@ -165,7 +165,7 @@ fn hold_departures(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
         .departures
         .iter_mut()
         .filter(leaving)
-        .map(|departure| (departure.link.key.clone(), departure.link.shown[Field::Name].clone()))
+        .map(|departure| (departure.link.key.clone(), departure.link.shown[Field::Name].to_string()))
         .collect();
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
@@ -185,7 +185,7 @@ fn hold_accounts(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hold>
     let what = "accounts switched off or deleted";
     let taken_off = plan.accounts.iter().filter(|account| account.step != AccountStep::Start);
     let people: Concerned =
-        taken_off.map(|account| (account.link.key.clone(), account.employee.values[Field::Name].clone())).collect();
+        taken_off.map(|account| (account.link.key.clone(), account.employee.values[Field::Name].to_string())).collect();
     let count = people.len();
     if count <= limit || limits.approves(what, &people) {
         return None;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::person::{AccountState, DirectoryKey, Field, Side, Values};
+use crate::person::{AccountState, DirectoryKey, Field, Side, SmolStr, Values};
 
 /// Where a linked person stands in the directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -156,8 +156,8 @@ impl Link {
 
     /// Drops the base of one field; what is shown stays.
     pub fn forget_base(&mut self, field: Field) {
-        self.directory[field].clear();
-        self.pbx[field].clear();
+        self.directory[field] = SmolStr::default();
+        self.pbx[field] = SmolStr::default();
         self.based.remove(&field);
         if field == Field::Photo {
             // It has to be read again.

@@ -238,9 +238,9 @@ fn find_already_linked(
     phones: &PhoneRules,
     matches: &mut [Option<Match>],
 ) {
-    let holders = index(by, bound.iter().map(|&at| (at, &employees[at].values[by])), phones, |_| true);
+    let holders = index(by, bound.iter().map(|&at| (at, employees[at].values[by].as_str())), phones, |_| true);
     let undecided: Vec<usize> = (0..people.len()).filter(|&at| matches[at].is_none()).collect();
-    let seekers = index(by, undecided.iter().map(|&at| (at, &people[at].values[by])), phones, |value| {
+    let seekers = index(by, undecided.iter().map(|&at| (at, people[at].values[by].as_str())), phones, |value| {
         holders.contains_key(value)
     });
     for (value, who) in seekers {
@@ -314,11 +314,11 @@ struct Adoption<'a> {
 impl Adoption<'_> {
     /// Adopts by one field: only where the value is unique in both directions.
     fn by(&mut self, by: Field, matches: &mut [Option<Match>]) {
-        let employees = self.free.iter().map(|&at| (at, &self.employees[at].values[by]));
+        let employees = self.free.iter().map(|&at| (at, self.employees[at].values[by].as_str()));
         let holders = index(by, employees, self.phones, |_| true);
         // Somebody without an active account is not adopted, but may be the one meant.
         let counted = |at: &usize| matches!(matches[*at], None | Some(Match::NotActive));
-        let seeking = (0..self.people.len()).filter(counted).map(|at| (at, &self.people[at].values[by]));
+        let seeking = (0..self.people.len()).filter(counted).map(|at| (at, self.people[at].values[by].as_str()));
         let seekers = index(by, seeking, self.phones, |value| holders.contains_key(value));
         for (value, who) in seekers {
             let candidates = &holders[&value];
@@ -362,7 +362,7 @@ impl Adoption<'_> {
 /// Indices by the value they hold, of `wanted` values only, in a form in which equal values are equal.
 fn index<'a>(
     by: Field,
-    values: impl Iterator<Item = (usize, &'a String)>,
+    values: impl Iterator<Item = (usize, &'a str)>,
     phones: &PhoneRules,
     wanted: impl Fn(&String) -> bool,
 ) -> BTreeMap<String, Vec<usize>> {
@@ -372,7 +372,7 @@ fn index<'a>(
             Field::Email => value.to_lowercase(),
             Field::Mobile => phones.comparable(value),
             Field::Name => comparable_name(value),
-            Field::Number | Field::Photo | Field::Secret => value.clone(),
+            Field::Number | Field::Photo | Field::Secret => value.to_owned(),
         };
         if wanted(&value) {
             index.entry(value).or_default().push(at);
@@ -431,7 +431,7 @@ mod tests {
         let mut values = Values::default();
         let parts: Vec<&str> = text.split('|').map(str::trim).collect();
         for (field, part) in [Field::Name, Field::Number, Field::Mobile, Field::Email].into_iter().zip(parts) {
-            values[field] = part.to_owned();
+            values[field] = part.into();
         }
         values
     }

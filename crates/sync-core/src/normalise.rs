@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::person::{DirectoryEntry, Field, Note, Photo, Values};
+use crate::person::{DirectoryEntry, Field, Note, Photo, SmolStr, Values};
 use crate::phone::PhoneRules;
 use crate::rules::{self, LONGEST_NAME};
 
@@ -42,7 +42,7 @@ pub struct Person {
     /// What the entry says about the internal number.
     pub wish: NumberWish,
     /// Which of the values of each attribute is ours.
-    pub(crate) ours: [Option<usize>; Field::ALL.len()],
+    pub(crate) ours: [Option<u16>; Field::ALL.len()],
     /// Fields whose attribute has values none of which can be used: never taken for "cleared".
     pub unusable: BTreeSet<Field>,
     /// Why MikoPBX would not take the SIP secret, which is in `values` all the same.
@@ -69,18 +69,21 @@ impl Person {
         person.read_number(base, rules);
         person.read_photo(&entry.photo, base);
         person.read_text(Field::Secret, base, &|fingerprint| Ok(fingerprint.to_owned()));
-        person.refused_secret = entry.refused_secrets.get(&person.values[Field::Secret]).cloned();
+        person.refused_secret = entry.refused_secrets.get(person.values[Field::Secret].as_str()).cloned();
         person
     }
 
     /// The value of an attribute that is ours, as the directory spells it.
-    pub fn ours(&self, field: Field) -> Option<&String> {
-        self.entry.attributes.get(&field)?.get(self.ours[field as usize]?)
+    pub fn ours(&self, field: Field) -> Option<&SmolStr> {
+        self.entry.attributes.of(field).nth(self.ours[field as usize]?.into())
     }
 
     fn read_text(&mut self, field: Field, base: Option<&Values>, read: &dyn Fn(&str) -> Result<String, String>) {
         let entry = Arc::clone(&self.entry);
-        let Some(seen) = entry.attributes.get(&field).filter(|seen| !seen.is_empty()) else { return };
+        let seen: Vec<&SmolStr> = entry.attributes.of(field).collect();
+        if seen.is_empty() {
+            return;
+        }
         let mut usable = Vec::with_capacity(seen.len());
         let mut complaints = Vec::new();
         for (at, raw) in seen.iter().enumerate() {
@@ -98,8 +101,10 @@ impl Person {
                 if field == Field::Name && seen[at].trim().chars().count() > LONGEST_NAME {
                     self.notes.push(Note::about(field, format!("cut to {LONGEST_NAME} characters")));
                 }
+                // Most values stand on the PBX as the directory spells them: then the two share their room.
+                let value = if *seen[at] == value { seen[at].clone() } else { value.into() };
                 self.values.set(field, &value);
-                self.ours[field as usize] = Some(at);
+                self.ours[field as usize] = at.try_into().ok();
             }
             None => {
                 self.unusable.insert(field);
@@ -110,18 +115,20 @@ impl Person {
 
     fn read_number(&mut self, base: Option<&Values>, rules: &Rules<'_>) {
         let entry = Arc::clone(&self.entry);
-        let seen = entry.attributes.get(&Field::Number).map(Vec::as_slice).unwrap_or_default();
-        let numbers = seen.iter().enumerate();
+        let numbers = entry.attributes.of(Field::Number).enumerate();
         let internal = numbers.filter_map(|(at, raw)| Some((at, internal_number(raw, rules)?))).collect();
-        match (choose(internal, base, |number, base| *number == base[Field::Number]), seen.first()) {
+        match (
+            choose(internal, base, |number, base| *number == base[Field::Number]),
+            entry.attributes.of(Field::Number).next(),
+        ) {
             (Some((at, number)), _) => {
-                self.values.set(Field::Number, &number);
-                self.ours[Field::Number as usize] = Some(at);
+                self.values.set(Field::Number, &number.as_str().into());
+                self.ours[Field::Number as usize] = at.try_into().ok();
                 self.wish = NumberWish::Internal(number);
             }
             (None, Some(raw)) => {
                 self.unusable.insert(Field::Number);
-                self.wish = NumberWish::OutsideLine(raw.clone());
+                self.wish = NumberWish::OutsideLine(raw.to_string());
             }
             (None, None) if self.unusable.contains(&Field::Number) => self.wish = NumberWish::Unreadable,
             (None, None) => {}
@@ -136,7 +143,7 @@ impl Person {
                 }
             }
             Photo::Absent => {}
-            Photo::Spooled { md5 } => self.values[Field::Photo] = md5.clone(),
+            Photo::Spooled { md5 } => self.values[Field::Photo] = md5.into(),
             Photo::Refused(reason) => {
                 self.unusable.insert(Field::Photo);
                 self.notes.push(Note::about(Field::Photo, reason.clone()));
@@ -232,15 +239,14 @@ fn email(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn rules() -> Rules<'static> {
         Rules { phones: PhoneRules::new("RU"), longest_number: 3, is_internal: &|number| number == "2001" }
     }
 
     fn entry(field: Field, values: &[&str]) -> Arc<DirectoryEntry> {
-        let values = values.iter().map(|v| (*v).to_owned()).collect();
-        Arc::new(DirectoryEntry { attributes: BTreeMap::from([(field, values)]), ..DirectoryEntry::default() })
+        let attributes = values.iter().map(|value| (field, *value)).collect();
+        Arc::new(DirectoryEntry { attributes, ..DirectoryEntry::default() })
     }
 
     #[track_caller]
@@ -310,10 +316,10 @@ mod tests {
     #[test]
     fn of_several_values_the_known_one_is_ours() {
         let mut base = Values::default();
-        base[Field::Email] = "b@example.test".to_owned();
+        base[Field::Email] = "b@example.test".into();
         let two = entry(Field::Email, &["a@example.test", "B@example.test"]);
         let person = Person::from_entry(&two, Some(&base), &rules());
-        assert_eq!(person.ours(Field::Email).map(String::as_str), Some("B@example.test"));
+        assert_eq!(person.ours(Field::Email).map(SmolStr::as_str), Some("B@example.test"));
     }
 
     #[test]
@@ -338,10 +344,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_entry_becomes_a_person(name in "\\PC{0,150}", mail in "\\PC{0,40}", phone in "\\PC{0,40}") {
-            let attributes = BTreeMap::from([
-                (Field::Name, vec![name]), (Field::Email, vec![mail]), (Field::Mobile, vec![phone.clone()]),
-                (Field::Number, vec![phone]),
-            ]);
+            let attributes = [
+                (Field::Name, name), (Field::Email, mail), (Field::Mobile, phone.clone()), (Field::Number, phone),
+            ].into_iter().collect();
             let entry = Arc::new(DirectoryEntry { attributes, ..DirectoryEntry::default() });
             let person = Person::from_entry(&entry, None, &rules());
             prop_assert!(person.values[Field::Name].chars().count() <= LONGEST_NAME);

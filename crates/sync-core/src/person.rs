@@ -5,6 +5,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
+pub use smol_str::SmolStr;
 
 /// A value that is kept in step between a directory entry and an employee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl Side {
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Values(Arc<Each>);
 
-type Each = [String; Field::ALL.len()];
+type Each = [SmolStr; Field::ALL.len()];
 
 impl Default for Values {
     fn default() -> Values {
@@ -83,9 +84,9 @@ impl Default for Values {
 
 impl Values {
     /// Puts a value in its place. Where it is there already nothing is copied.
-    pub fn set(&mut self, field: Field, value: &str) {
-        if self[field] != value {
-            self[field] = value.to_owned();
+    pub fn set(&mut self, field: Field, value: &SmolStr) {
+        if self[field] != *value {
+            self[field] = value.clone();
         }
     }
 
@@ -102,7 +103,7 @@ impl From<Vec<String>> for Values {
     fn from(stored: Vec<String>) -> Values {
         let mut values = Each::default();
         for (place, value) in values.iter_mut().zip(stored) {
-            *place = value;
+            *place = value.into();
         }
         Values(Arc::new(values))
     }
@@ -110,20 +111,20 @@ impl From<Vec<String>> for Values {
 
 impl From<Values> for Vec<String> {
     fn from(values: Values) -> Vec<String> {
-        values.0.to_vec()
+        values.0.iter().map(SmolStr::to_string).collect()
     }
 }
 
 impl Index<Field> for Values {
-    type Output = String;
+    type Output = SmolStr;
 
-    fn index(&self, field: Field) -> &String {
+    fn index(&self, field: Field) -> &SmolStr {
         &self.0[field as usize]
     }
 }
 
 impl IndexMut<Field> for Values {
-    fn index_mut(&mut self, field: Field) -> &mut String {
+    fn index_mut(&mut self, field: Field) -> &mut SmolStr {
         &mut Arc::make_mut(&mut self.0)[field as usize]
     }
 }
@@ -170,6 +171,38 @@ pub enum Photo {
     Refused(String),
 }
 
+/// Values of text attributes: those of each field together, in the order of their text. A directory has very many of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(Box<[(Field, SmolStr)]>);
+
+impl Attributes {
+    /// The values of a field.
+    pub fn of(&self, field: Field) -> impl ExactSizeIterator<Item = &SmolStr> {
+        let from = self.0.partition_point(|(one, _)| *one < field);
+        let to = self.0.partition_point(|(one, _)| *one <= field);
+        self.0[from..to].iter().map(|(_, value)| value)
+    }
+
+    /// Whether a field has a value.
+    pub fn has(&self, field: Field) -> bool {
+        self.of(field).len() > 0
+    }
+
+    /// Every value.
+    pub fn iter(&self) -> impl Iterator<Item = (Field, &SmolStr)> {
+        self.0.iter().map(|(field, value)| (*field, value))
+    }
+}
+
+impl<T: Into<SmolStr>> FromIterator<(Field, T)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (Field, T)>>(values: I) -> Attributes {
+        let mut values: Vec<(Field, SmolStr)> =
+            values.into_iter().map(|(field, value)| (field, value.into())).collect();
+        values.sort();
+        Attributes(values.into())
+    }
+}
+
 /// One entry as the directory holds it, before any rule is applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryEntry {
@@ -182,9 +215,8 @@ pub struct DirectoryEntry {
     pub change_mark: String,
     /// Account status.
     pub account: AccountState,
-    /// Values of the mapped text attributes, per field, as the directory spells them, sorted; of SIP secrets the
-    /// fingerprints; no photo here.
-    pub attributes: BTreeMap<Field, Vec<String>>,
+    /// Values of the mapped text attributes as the directory spells them; of SIP secrets the fingerprints; no photo here.
+    pub attributes: Attributes,
     /// Attributes that have values none of which could be read (not UTF-8, too long, too many): never taken for cleared.
     pub unusable: BTreeSet<Field>,
     /// The photo.

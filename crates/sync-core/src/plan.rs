@@ -10,7 +10,7 @@ use crate::link::{Link, LinkState};
 use crate::matching::{Candidates, Match, match_people};
 use crate::normalise::{Person, Rules};
 use crate::pbx::{Holder, PbxSnapshot};
-use crate::person::{AccountState, DirectoryKey, EmployeeRows, Field, Note, Photo, Values};
+use crate::person::{AccountState, Attributes, DirectoryKey, EmployeeRows, Field, Note, Photo, SmolStr, Values};
 use crate::phone::PhoneRules;
 use crate::policy::{BothChanged, Direction, Policy};
 use crate::recency::DirectoryTime;
@@ -122,7 +122,7 @@ impl Plan {
     pub(crate) fn let_go_of_attributes(&mut self) {
         for person in self.people.iter_mut().filter(|person| !person.changes_on(Side::Directory)) {
             if let Some(entry) = Arc::get_mut(&mut person.person.entry) {
-                entry.attributes = BTreeMap::new();
+                entry.attributes = Attributes::default();
             }
         }
     }
@@ -133,7 +133,7 @@ impl Plan {
         let without =
             |person: &&mut PersonPlan| person.action == Action::Create && person.after[Field::Secret].is_empty();
         for person in self.people.iter_mut().filter(without).filter(|_| policy.has_secrets()) {
-            let fingerprint = next();
+            let fingerprint = SmolStr::from(next());
             person.change_pbx(Field::Secret, fingerprint.clone(), Why::SecretMade);
             let none_there =
                 person.person.values[Field::Secret].is_empty() && !person.person.unusable.contains(&Field::Secret);
@@ -221,9 +221,9 @@ pub struct Change {
     /// What.
     pub field: Field,
     /// The value now; on the directory's side as the directory spells it.
-    pub old: String,
+    pub old: SmolStr,
     /// The value afterwards.
-    pub new: String,
+    pub new: SmolStr,
     /// Why.
     pub why: Why,
 }
@@ -327,7 +327,7 @@ impl PersonPlan {
         cause: &'static str,
         reason: String,
     ) -> Conflict {
-        let value = |values: &Values| field.map(|field| values[field].clone()).unwrap_or_default();
+        let value = |values: &Values| field.map(|field| values[field].to_string()).unwrap_or_default();
         let (directory_value, pbx_value) = (value(&self.person.values), value(&self.before));
         Conflict {
             key: self.person.entry.key.clone(),
@@ -346,17 +346,19 @@ impl PersonPlan {
 
     /// The person's name as it will be, from whichever side has one, else the DN.
     pub fn name(&self) -> String {
-        let names = [&self.after[Field::Name], &self.person.values[Field::Name], &self.person.entry.dn];
-        names.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_default()
+        let names = [self.after[Field::Name].as_str(), &self.person.values[Field::Name], &self.person.entry.dn];
+        names.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned()
     }
 
-    fn change_pbx(&mut self, field: Field, new: String, why: Why) {
+    fn change_pbx(&mut self, field: Field, new: impl Into<SmolStr>, why: Why) {
+        let new = new.into();
         let old = self.before[field].clone();
         self.after[field] = new.clone();
         self.changes.push(Change { side: Side::Pbx, field, old, new, why });
     }
 
-    fn change_directory(&mut self, field: Field, new: String, why: Why) {
+    fn change_directory(&mut self, field: Field, new: impl Into<SmolStr>, why: Why) {
+        let new = new.into();
         let old = match field {
             Field::Photo => self.person.values[field].clone(),
             _ => self.person.ours(field).cloned().unwrap_or_default(),
@@ -450,7 +452,7 @@ fn unknown_fields(inputs: Inputs<'_>, bases: &BTreeMap<&DirectoryKey, &Link>) ->
             had += usize::from(bases.get(&entry.key).is_some_and(|link| !link.directory[field].is_empty()));
             let present = match field {
                 Field::Photo => entry.photo != Photo::Absent,
-                _ => entry.attributes.get(&field).is_some_and(|values| !values.is_empty()),
+                _ => entry.attributes.has(field),
             };
             has += usize::from(present);
         }

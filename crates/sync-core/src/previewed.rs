@@ -35,12 +35,12 @@ impl Previewed {
         let departures = plan.departures.iter().map(|departure| {
             let key = format!("departure {}", departure.link.key.as_str());
             let text = format!("{} {}", departure.state.name(), departure.held);
-            (key, Shown { name: departure.link.shown[Field::Name].clone(), digest: digest(&text) })
+            (key, Shown { name: departure.link.shown[Field::Name].to_string(), digest: digest(&text) })
         });
         let accounts = plan.accounts.iter().map(|account| {
             let key = format!("account {}", account.link.key.as_str());
             let text = format!("{} {}", account.step.name(), account.employee.user_id);
-            (key, Shown { name: account.employee.values[Field::Name].clone(), digest: digest(&text) })
+            (key, Shown { name: account.employee.values[Field::Name].to_string(), digest: digest(&text) })
         });
         Previewed(people.chain(departures).chain(accounts).collect())
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::directory::Coverage;
 use crate::limits::Hold;
-use crate::person::{AccountState, Field, Note, Values};
+use crate::person::{AccountState, Field, Note, SmolStr, Values};
 use crate::plan::{AccountPlan, AccountStep, Action, Change, Conflict, Departure, EXCLUDED, PersonPlan, Plan, Side};
 
 /// How many people a run concerns, by what it does for them.
@@ -233,10 +233,11 @@ pub fn available_rows(plan: &Plan, attributes: &BTreeMap<Field, String>) -> Vec<
             row.insert("notes".into(), notes_rows(&person.notes));
             row.insert("reason".into(), "".into());
             for (&field, attribute) in attributes {
-                let spelled = person.entry.attributes.get(&field).filter(|_| field != Field::Secret);
-                let spelled = spelled.map(|values| values.join(", "));
-                row.entry(attribute.clone()).or_insert_with(|| {
-                    spelled.unwrap_or_else(|| shown(field, &person.values[field]).to_owned()).into()
+                let spelled: Vec<&str> = person.entry.attributes.of(field).map(SmolStr::as_str).collect();
+                row.entry(attribute.clone()).or_insert_with(|| match field {
+                    Field::Secret => shown(field, &person.values[field]).into(),
+                    _ if spelled.is_empty() => shown(field, &person.values[field]).into(),
+                    _ => spelled.join(", ").into(),
                 });
             }
             Value::Object(row)

@@ -76,10 +76,10 @@ fn key(text: &str) -> DirectoryKey {
 
 fn values(name: &str, number: &str) -> Values {
     let mut values = Values::default();
-    values[Field::Name] = name.to_owned();
-    values[Field::Number] = number.to_owned();
-    values[Field::Email] = format!("{number}@example.org");
-    values[Field::Mobile] = format!("7916{number:0>7}");
+    values[Field::Name] = name.into();
+    values[Field::Number] = number.into();
+    values[Field::Email] = format!("{number}@example.org").into();
+    values[Field::Mobile] = format!("7916{number:0>7}").into();
     values
 }
 
@@ -209,14 +209,14 @@ fn another_region_forgets_the_bases_of_mobiles_alone() {
 fn a_link_comes_back_as_it_was_stored() {
     let mut m = module();
     let mut wanted = link(m.server, 12, "Ёлкин Пётр", "201");
-    wanted.pbx[Field::Photo] = "0cc175b9c0f1b6a831c399e269772661".to_owned();
-    wanted.directory[Field::Mobile] = "+7 (916) 000-02-01".to_owned();
+    wanted.pbx[Field::Photo] = "0cc175b9c0f1b6a831c399e269772661".into();
+    wanted.directory[Field::Mobile] = "+7 (916) 000-02-01".into();
     wanted.state = LinkState::Expired;
     m.store(vec![wanted.clone()]);
     wanted.id = m.links()[0].id;
     assert_eq!(m.links(), [wanted.clone()]);
 
-    wanted.shown[Field::Number] = "305".to_owned();
+    wanted.shown[Field::Number] = "305".into();
     wanted.state = LinkState::Absent;
     m.store(vec![Link { id: 0, ..wanted.clone() }]);
     assert_eq!(m.links(), [wanted.clone()], "the same row, whatever the id said");
@@ -667,8 +667,8 @@ fn crowd() -> Module {
     ];
     links[3].state = LinkState::Disabled;
     links[4].state = LinkState::Absent;
-    links[0].shown[Field::Email] = "Zed@Example.ORG".to_owned();
-    links[1].shown[Field::Email] = "yan@example.org".to_owned();
+    links[0].shown[Field::Email] = "Zed@Example.ORG".into();
+    links[1].shown[Field::Email] = "yan@example.org".into();
     m.store(links);
     m
 }

@@ -161,7 +161,7 @@ fn what_mikopbx_would_refuse_is_refused() {
     let with = |pairs: &[(Field, &str)]| {
         let mut task = create(3, &good);
         for (field, value) in pairs {
-            task.values[*field] = (*value).to_owned();
+            task.values[*field] = (*value).into();
         }
         Task::Create(task)
     };

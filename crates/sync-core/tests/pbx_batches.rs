@@ -28,7 +28,7 @@ fn reasons(outcomes: &[TaskOutcome]) -> Vec<&str> {
 fn value(fixture: &Fixture, user_id: i64, field: Field) -> String {
     let snapshot = fixture.open().read().expect("reads");
     let employee = snapshot.employees.iter().find(|employee| employee.user_id == user_id).expect("the employee");
-    employee.values[field].clone()
+    employee.values[field].to_string()
 }
 
 #[test]

@@ -97,13 +97,13 @@ fn large(people: usize) -> Fixture {
 fn change(index: usize, pairs: &[(Field, &str)]) -> Task {
     let user = 1000 + index;
     let mut old = Values::default();
-    old[Name] = format!("User {user}");
-    old[Email] = format!("u{user}@example.com");
-    old[Number] = number(index);
-    old[Mobile] = mobile(index);
+    old[Name] = format!("User {user}").into();
+    old[Email] = format!("u{user}@example.com").into();
+    old[Number] = number(index).into();
+    old[Mobile] = mobile(index).into();
     let mut new = old.clone();
     for (field, value) in pairs {
-        new[*field] = (*value).to_owned();
+        new[*field] = (*value).into();
     }
     Task::Update(UpdateTask {
         user_id: user as i64,
@@ -122,7 +122,7 @@ fn new_employee(index: usize) -> Task {
     let mut task: CreateTask =
         create(0, &[(Number, &(80_000 + index).to_string()), (Mobile, &mobile(500_000 + index))]);
     for (field, value) in pairs {
-        task.values[field] = value;
+        task.values[field] = value.into();
     }
     task.sip_uniqid = format!("SIP-PHONE-{index:08X}");
     task.external_uniqid = format!("EXTERNAL-{index:08X}");

@@ -189,7 +189,7 @@ fn the_snapshot_names_every_holder_that_apply_refuses_by() {
         assert_eq!(snapshot.numbers[number], leftover);
         let field = if number.len() > 8 { Field::Mobile } else { Field::Number };
         let mut task = create(1, &[(Field::Name, "New"), (Field::Number, "299")]);
-        task.values[field] = number.to_owned();
+        task.values[field] = number.into();
         let (at, reason) = fixture.refused(Task::Create(task));
         assert_eq!(at, Some(field));
         assert!(reason.contains("leftover"), "{reason}");

@@ -146,7 +146,7 @@ impl Journal {
         let id = insert(tx, link)?;
         let numbers = BTreeSet::from([&link.pbx[Field::Number], &link.shown[Field::Number]]);
         for number in numbers.into_iter().filter(|number| !number.is_empty()) {
-            tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number])?;
+            tx.prepare_cached("INSERT OR IGNORE INTO numbers_used (number) VALUES (?1)")?.execute([number.as_str()])?;
         }
         Ok(id)
     }

@@ -61,11 +61,11 @@ fn check_create(state: &State, task: &CreateTask, seen: &mut BTreeSet<String>) -
     check_field(Field::Number, &values[Field::Number])?;
     secret::check(task.secret.expose_secret()).or_else(|reason| refuse(None, reason))?;
     check_uniqid(&task.sip_uniqid, &state.sip_uniqids, seen)?;
-    let mut wants = Wants { numbers: vec![(Field::Number, values[Field::Number].clone())], ..Wants::default() };
+    let mut wants = Wants { numbers: vec![(Field::Number, values[Field::Number].to_string())], ..Wants::default() };
     if !values[Field::Mobile].is_empty() {
         check_field(Field::Mobile, &values[Field::Mobile])?;
         check_uniqid(&task.external_uniqid, &state.external_uniqids, seen)?;
-        wants.numbers.push((Field::Mobile, values[Field::Mobile].clone()));
+        wants.numbers.push((Field::Mobile, values[Field::Mobile].to_string()));
     }
     if !values[Field::Email].is_empty() {
         check_field(Field::Email, &values[Field::Email])?;
@@ -194,7 +194,7 @@ fn want_mobile(
     if new.is_empty() {
         return check_unused(state, &person.mobile);
     }
-    wants.numbers.push((Field::Mobile, new.clone()));
+    wants.numbers.push((Field::Mobile, new.to_string()));
     if person.phones.is_empty() {
         check_uniqid(&task.external_uniqid, &state.external_uniqids, seen)?;
     }

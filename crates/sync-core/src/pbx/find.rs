@@ -83,7 +83,7 @@ fn find_updated(
     let changed = task.fields.iter().filter(|&&field| matches!(field, Field::Number | Field::Mobile));
     // A number may have moved on since; what pointed at it went along.
     let numbers = changed.flat_map(|&field| [task.new[field].clone(), current[field].clone()]);
-    let numbers = numbers.filter(|number| !number.is_empty()).collect();
+    let numbers = numbers.filter(|number| !number.is_empty()).map(|number| number.to_string()).collect();
     for reference in references(indexed, &numbers)?.into_values().flatten() {
         add(reference.table, reference.row);
     }

@@ -70,7 +70,7 @@ pub(super) fn read_about(
     let employees: Vec<Employee> = people.values().map(|person| employee(person, media, &mut warnings)).collect();
     let mut concerned = about.numbers.clone();
     for employee in &employees {
-        concerned.extend([Field::Number, Field::Mobile].map(|field| employee.values[field].clone()));
+        concerned.extend([Field::Number, Field::Mobile].map(|field| employee.values[field].to_string()));
     }
     concerned.remove("");
     let mut extensions = extensions_with(rows, &concerned)?;
@@ -214,19 +214,19 @@ fn employees(
         let Some(general) = general.get(&user_id) else { continue };
         let Some(&sip) = general.sip.first() else { continue };
         let mut employee = Employee { user_id, ..Employee::default() };
-        employee.values[Field::Name] = text(row, 1)?;
-        employee.values[Field::Email] = text(row, 2)?;
-        employee.values[Field::Number].clone_from(&extensions[sip].number);
+        employee.values[Field::Name] = text(row, 1)?.into();
+        employee.values[Field::Email] = text(row, 2)?.into();
+        employee.values[Field::Number] = extensions[sip].number.as_str().into();
         employee.rows.number = extensions[sip].id;
         if let Some(&external) = general.external.first() {
-            employee.values[Field::Mobile].clone_from(&extensions[external].number);
+            employee.values[Field::Mobile] = extensions[external].number.as_str().into();
             employee.rows.mobile = extensions[external].id;
             employee.rows.phone = phones.get(&extensions[external].number).copied().unwrap_or_default();
         }
         if let Some(peer) = peers.get(&extensions[sip].number) {
             employee.sip_uniqid.clone_from(&peer.uniqid);
             employee.sip_disabled = peer.disabled;
-            employee.values[Field::Secret].clone_from(&peer.secret);
+            employee.values[Field::Secret] = peer.secret.as_str().into();
             employee.rows.sip = peer.id;
         }
         let called = format!("employee {user_id} ({})", employee.values[Field::Name]);
@@ -240,7 +240,7 @@ fn employees(
             }
         }
         match avatar::hash(&text(row, 3)?, media) {
-            Ok(hash) => employee.values[Field::Photo] = hash,
+            Ok(hash) => employee.values[Field::Photo] = hash.into(),
             Err(reason) => warnings.push(format!("the photo of {called} counts as absent: m_Users.avatar {reason}")),
         }
         employees.push(employee);

@@ -75,12 +75,12 @@ impl Person {
     /// The values of the fields; the photo's MD5 is empty when it cannot be told.
     pub(super) fn values(&self, media: &std::path::Path) -> Values {
         let mut values = Values::default();
-        values[Field::Name].clone_from(&self.name);
-        values[Field::Email].clone_from(&self.email);
-        values[Field::Mobile].clone_from(&self.mobile);
-        values[Field::Number].clone_from(&self.number);
-        values[Field::Photo] = avatar::hash(&self.avatar, media).unwrap_or_default();
-        values[Field::Secret].clone_from(&self.secret);
+        values[Field::Name] = self.name.as_str().into();
+        values[Field::Email] = self.email.as_str().into();
+        values[Field::Mobile] = self.mobile.as_str().into();
+        values[Field::Number] = self.number.as_str().into();
+        values[Field::Photo] = avatar::hash(&self.avatar, media).unwrap_or_default().into();
+        values[Field::Secret] = self.secret.as_str().into();
         values
     }
 }
@@ -196,7 +196,7 @@ fn uniqids_wanted(tasks: &[Task]) -> (BTreeSet<&str>, BTreeSet<&str>) {
 fn numbers_concerned(tasks: &[Task], people: &BTreeMap<i64, Person>) -> BTreeSet<String> {
     let mut numbers = BTreeSet::new();
     for values in tasks.iter().filter_map(values_wanted) {
-        numbers.extend([values[Field::Number].clone(), values[Field::Mobile].clone()]);
+        numbers.extend([values[Field::Number].to_string(), values[Field::Mobile].to_string()]);
     }
     for person in people.values() {
         numbers.extend([person.number.clone(), person.mobile.clone()]);

@@ -42,11 +42,11 @@ struct Change<'a> {
 
 fn values_after(person: &Person, task: &UpdateTask) -> Values {
     let mut values = Values::default();
-    values[Field::Name].clone_from(&person.name);
-    values[Field::Email].clone_from(&person.email);
-    values[Field::Mobile].clone_from(&person.mobile);
-    values[Field::Number].clone_from(&person.number);
-    values[Field::Secret].clone_from(&person.secret);
+    values[Field::Name] = person.name.as_str().into();
+    values[Field::Email] = person.email.as_str().into();
+    values[Field::Mobile] = person.mobile.as_str().into();
+    values[Field::Number] = person.number.as_str().into();
+    values[Field::Secret] = person.secret.as_str().into();
     for &field in task.fields.iter().filter(|&&field| field != Field::Photo) {
         values[field].clone_from(&task.new[field]);
     }

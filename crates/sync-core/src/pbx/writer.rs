@@ -241,8 +241,8 @@ fn list(columns: &[&str]) -> String {
 }
 
 /// A text value.
-pub(super) fn words(text: impl Into<String>) -> Value {
-    Value::Text(text.into())
+pub(super) fn words(text: impl AsRef<str>) -> Value {
+    Value::Text(text.as_ref().to_owned())
 }
 
 /// NULL where an empty text is wanted is no difference: MikoPBX reads both alike.

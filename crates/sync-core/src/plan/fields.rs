@@ -217,14 +217,14 @@ fn clear_on_pbx(plan: &mut PersonPlan, field: Field, why: Why, inputs: Inputs<'_
             plan.conflict(Some(field), Side::Pbx, "name-cleared", reason);
         }
         Field::Number | Field::Secret => to_directory(plan, field, why_kept(field), inputs, rules),
-        Field::Mobile => match inputs.pbx.uses.get(&plan.before[field]) {
+        Field::Mobile => match inputs.pbx.uses.get(plan.before[field].as_str()) {
             Some(uses) if !uses.is_empty() => {
                 let reason = format!("cleared in the directory, but still used by {}", uses.join(", "));
                 plan.conflict(Some(field), Side::Pbx, "mobile-in-use", reason);
             }
-            _ => plan.change_pbx(field, String::new(), why),
+            _ => plan.change_pbx(field, "", why),
         },
-        Field::Email | Field::Photo => plan.change_pbx(field, String::new(), why),
+        Field::Email | Field::Photo => plan.change_pbx(field, "", why),
     }
 }
 
@@ -253,9 +253,9 @@ fn to_directory(plan: &mut PersonPlan, field: Field, why: Why, inputs: Inputs<'_
     }
     let value = plan.before[field].clone();
     let value = match (field, plan.person.ours(field)) {
-        (Field::Number, Some(ours)) => respell_number(ours, &value, rules),
+        (Field::Number, Some(ours)) => respell_number(ours, &value, rules).into(),
         // Other programs read the directory too: a mobile goes there in the form that is understood everywhere.
-        (Field::Mobile, _) => inputs.phones.e164(&value).map_or(value, |digits| format!("+{digits}")),
+        (Field::Mobile, _) => inputs.phones.e164(&value).map_or(value, |digits| format!("+{digits}").into()),
         _ => value,
     };
     plan.change_directory(field, value, why);

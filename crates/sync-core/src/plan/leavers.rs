@@ -173,5 +173,5 @@ fn due(link: &Link, employee: &Employee, inputs: Inputs<'_>) -> Option<AccountSt
 /// What still points at an employee's numbers.
 fn users_of<'a>(employee: &Employee, inputs: Inputs<'a>) -> Vec<&'a String> {
     let numbers = [Field::Number, Field::Mobile].map(|field| &employee.values[field]);
-    numbers.into_iter().filter_map(|number| inputs.pbx.uses.get(number)).flatten().collect()
+    numbers.into_iter().filter_map(|number| inputs.pbx.uses.get(number.as_str())).flatten().collect()
 }

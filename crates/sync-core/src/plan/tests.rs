@@ -17,7 +17,7 @@ const FIELDS: [Field; 4] = [Field::Name, Field::Number, Field::Mobile, Field::Em
 fn values(text: &str) -> Values {
     let mut values = Values::default();
     for (field, part) in FIELDS.into_iter().zip(text.split(',')) {
-        values[field] = part.trim().to_owned();
+        values[field] = part.trim().into();
     }
     values
 }
@@ -86,7 +86,7 @@ impl World {
             let attributes = FIELDS
                 .into_iter()
                 .filter(|field| !values[*field].is_empty())
-                .map(|field| (field, vec![values[field].clone()]))
+                .map(|field| (field, values[field].clone()))
                 .collect();
             let key = DirectoryKey(key.to_owned());
             let entry = DirectoryEntry { key, account, attributes, ..DirectoryEntry::default() };
@@ -113,12 +113,13 @@ impl World {
     fn employ(&mut self, user_id: i64, values: Values) {
         for (field, kind) in [(Field::Number, "SIP"), (Field::Mobile, "EXTERNAL")] {
             if !values[field].is_empty() {
-                let holder = Holder { kind: kind.into(), user_id: Some(user_id), label: values[Field::Name].clone() };
-                self.pbx.numbers.insert(values[field].clone(), holder);
+                let holder =
+                    Holder { kind: kind.into(), user_id: Some(user_id), label: values[Field::Name].to_string() };
+                self.pbx.numbers.insert(values[field].to_string(), holder);
             }
         }
         if !values[Field::Email].is_empty() {
-            let holder = EmailHolder { user_id, name: values[Field::Name].clone() };
+            let holder = EmailHolder { user_id, name: values[Field::Name].to_string() };
             self.pbx.emails.entry(values[Field::Email].to_lowercase()).or_default().push(holder);
         }
         let sip_uniqid = format!("SIP-{user_id}");
@@ -483,8 +484,8 @@ fn what_a_preview_showed_is_compared_in_everything_that_would_be_done() {
     let change = |field: Field, new: &str| Change {
         field,
         side: Side::Pbx,
-        old: String::new(),
-        new: new.to_owned(),
+        old: String::new().into(),
+        new: new.into(),
         why: plan.people[0].changes[0].why,
     };
     photo.people[4].changes.push(change(Field::Photo, "0cc175b9c0f1b6a831c399e269772661"));

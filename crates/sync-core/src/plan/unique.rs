@@ -174,8 +174,8 @@ pub(super) fn assign_numbers(
     if !plans.iter().any(|plan| plan.action == Action::Create && plan.after[Field::Number].is_empty()) {
         return;
     }
-    let mut wanted: BTreeSet<String> = plans.iter().map(|plan| plan.person.values[Field::Number].clone()).collect();
-    wanted.extend(plans.iter().map(|plan| plan.after[Field::Mobile].clone()));
+    let mut wanted: BTreeSet<String> = plans.iter().map(|plan| plan.person.values[Field::Number].to_string()).collect();
+    wanted.extend(plans.iter().map(|plan| plan.after[Field::Mobile].to_string()));
     let taken = |number: &str| inputs.pbx.is_taken(number) || wanted.contains(number);
     let pool = numbering.pool(&inputs.pbx.smallest_numbers);
     let mut allocator = Allocator::new(numbering, pool, &taken, inputs.numbers_used);

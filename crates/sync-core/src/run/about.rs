@@ -27,9 +27,8 @@ pub(super) fn about(
     }
     for entry in &directory.entries {
         about.users.extend(decisions.about_person(&entry.key).and_then(|decision| decision.user_id));
-        for (field, value) in entry.attributes.iter().flat_map(|(field, values)| values.iter().map(move |v| (field, v)))
-        {
-            add_value(&mut about, *field, value, phones);
+        for (field, value) in entry.attributes.iter() {
+            add_value(&mut about, field, value, phones);
         }
     }
     about
@@ -66,7 +65,7 @@ pub(super) fn lost_fields(links: &[Link], directory: &DirectorySnapshot, policy:
         let had = links.get(&entry.key).is_some_and(|link| !link.directory[field].is_empty());
         let has = match field {
             Field::Photo => entry.photo != Photo::Absent,
-            _ => entry.attributes.get(&field).is_some_and(|values| !values.is_empty()),
+            _ => entry.attributes.has(field),
         };
         had && !has && entry.account == AccountState::Active
     };

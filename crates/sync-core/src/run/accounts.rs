@@ -94,7 +94,7 @@ impl Run<'_, '_> {
         let link = Link { stopped: account.step == AccountStep::Stop, written: now, ..account.link.clone() };
         AfterTask {
             changes: vec![(None, old.to_owned(), new.to_owned(), account.why.clone())],
-            person: account.employee.values[crate::person::Field::Name].clone(),
+            person: account.employee.values[crate::person::Field::Name].to_string(),
             fingerprint: self.job.policy.fingerprint.clone(),
             base: (link.directory.clone(), link.pbx.clone()),
             based: link.based.clone(),

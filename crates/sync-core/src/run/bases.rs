@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::link::{Link, LinkState, Unsettled};
 use crate::normalise::same;
-use crate::person::{AccountState, DirectoryKey, Field, Side};
+use crate::person::{AccountState, DirectoryKey, Field, Side, SmolStr};
 use crate::phone::PhoneRules;
 use crate::plan::{Action, PersonPlan, Plan};
 use crate::policy::{Direction, Policy};
@@ -106,7 +106,7 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
     let pbx_now = if outcome.changes.is_done(Side::Pbx, field) { &person.after[field] } else { &person.before[field] };
     link.shown.set(field, pbx_now);
     let directory_now = &person.person.values[field];
-    let mut settled = |directory: &str, pbx: &str| {
+    let mut settled = |directory: &SmolStr, pbx: &SmolStr| {
         link.directory.set(field, directory);
         link.pbx.set(field, pbx);
         link.based.insert(field);
@@ -114,7 +114,7 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
     if outcome.changes.is_done(Side::Directory, field) {
         let written = &person.after[field];
         let directory = match field {
-            Field::Photo if !outcome.photo_written.is_empty() => &outcome.photo_written,
+            Field::Photo if !outcome.photo_written.is_empty() => &outcome.photo_written.as_str().into(),
             _ => written,
         };
         settled(directory, written);
@@ -126,8 +126,8 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
         let planned = |side: Side| person.changes.iter().any(|change| (change.side, change.field) == (side, field));
         let refused = person.conflicts.iter().any(|conflict| conflict.field == Some(field));
         match (planned(Side::Pbx) || refused, planned(Side::Directory)) {
-            (true, _) => settled("", pbx_now),
-            (false, true) => settled(directory_now, ""),
+            (true, _) => settled(&SmolStr::default(), pbx_now),
+            (false, true) => settled(directory_now, &SmolStr::default()),
             _ if policy.rule(field).direction == Direction::Off => {}
             _ => settled(directory_now, pbx_now),
         }
@@ -157,7 +157,7 @@ fn note_unsettled(link: &mut Link, person: &PersonPlan, terms: Terms<'_>) {
         for (side, value, _) in differ {
             let known = earlier.iter().find(|one| (one.field, one.side) == (field, side) && one.value == *value);
             let since = known.map_or(terms.now, |one| one.since);
-            link.unsettled.push(Unsettled { field, side, value: value.clone(), since });
+            link.unsettled.push(Unsettled { field, side, value: value.to_string(), since });
         }
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn conflict_of_account(account: &crate::plan::AccountPlan, reason: St
     Conflict {
         key: account.link.key.clone(),
         user_id: Some(account.employee.user_id),
-        person: account.employee.values[Field::Name].clone(),
+        person: account.employee.values[Field::Name].to_string(),
         field: None,
         side: Side::Pbx,
         cause: "pbx-refused",

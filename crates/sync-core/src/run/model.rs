@@ -92,7 +92,7 @@ impl World {
         };
         let entry = |at: usize| {
             let mut values = Values::default();
-            values[Field::Name] = format!("Person {at}");
+            values[Field::Name] = format!("Person {at}").into();
             (format!("p{at}"), Entry { values, ..Entry::default() })
         };
         World {
@@ -115,7 +115,7 @@ impl World {
             Step::InDirectory(at, field, value) => {
                 let (key, value) = (key(at), candidate(*field, *value));
                 if let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.values[*field] != value) {
-                    entry.values[*field] = value;
+                    entry.values[*field] = value.into();
                     self.edited.insert((key, *field, Side::Directory), self.now);
                 }
             }
@@ -138,7 +138,7 @@ impl World {
         let taken = unique && self.pbx.values().any(|other| holds(other, field, &value));
         let employee = self.pbx.get_mut(&link.user_id).filter(|employee| employee.values[field] != value);
         if let Some(employee) = employee.filter(|_| !(taken || (needed && value.is_empty()))) {
-            employee.values[field] = value;
+            employee.values[field] = value.into();
             self.edited.insert((key.to_owned(), field, Side::Pbx), self.now);
         }
     }
@@ -152,8 +152,8 @@ impl World {
                 key: DirectoryKey(key.clone()),
                 dn: key.clone(),
                 account: entry.account,
-                attributes: given.map(|field| (field, vec![entry.values[field].clone()])).collect(),
-                photo: if photo.is_empty() { Photo::Absent } else { Photo::Spooled { md5: photo.clone() } },
+                attributes: given.map(|field| (field, entry.values[field].clone())).collect(),
+                photo: if photo.is_empty() { Photo::Absent } else { Photo::Spooled { md5: photo.to_string() } },
                 ..DirectoryEntry::default()
             }
         });
@@ -167,13 +167,13 @@ impl World {
             let (values, user_id) = (&employee.values, employee.user_id);
             for (field, kind) in [(Field::Number, "SIP"), (Field::Mobile, "EXTERNAL")] {
                 if !values[field].is_empty() {
-                    let (kind, label) = (kind.to_owned(), values[Field::Name].clone());
-                    snapshot.numbers.insert(values[field].clone(), Holder { kind, user_id: Some(user_id), label });
+                    let (kind, label) = (kind.to_owned(), values[Field::Name].to_string());
+                    snapshot.numbers.insert(values[field].to_string(), Holder { kind, user_id: Some(user_id), label });
                 }
             }
             if !values[Field::Email].is_empty() {
                 let holder = EmailHolder { user_id, name: String::new() };
-                snapshot.emails.entry(values[Field::Email].clone()).or_default().push(holder);
+                snapshot.emails.entry(values[Field::Email].to_string()).or_default().push(holder);
             }
             snapshot.smallest_numbers.add(&employee.values[Field::Number]);
             snapshot.employees.push(employee.clone());
@@ -247,7 +247,7 @@ impl World {
                     (Side::Pbx, None) => prop_assert!(false, "a change of nobody"),
                     (Side::Directory, _) => {
                         let entry = self.entries.get_mut(person.person.entry.key.as_str()).expect("an entry");
-                        entry.values[change.field] = change.new.trim_start_matches('+').to_owned();
+                        entry.values[change.field] = change.new.trim_start_matches('+').into();
                     }
                 }
                 outcome.changes.set(change.side, change.field, Outcome::Done);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::pbx::{CreateTask, Task, UpdateTask, secret, unique_id};
-use crate::person::Field;
+use crate::person::{Field, SmolStr};
 use crate::plan::{Action, Change, PersonPlan, Plan, Side};
 use crate::vault::Vault;
 
@@ -137,7 +137,7 @@ pub(super) fn without(task: &Task, field: Field) -> Option<Task> {
     match task.clone() {
         Task::Create(mut create) if matches!(field, Field::Email | Field::Mobile | Field::Photo) => {
             (!create.values[field].is_empty()).then(|| {
-                create.values[field].clear();
+                create.values[field] = SmolStr::default();
                 Task::Create(create)
             })
         }
@@ -191,9 +191,9 @@ mod tests {
                 conflicts: Vec::new(),
                 notes: Vec::new(),
             };
-            person.before[field] = old.to_owned();
-            person.after[field] = new.to_owned();
-            let (old, new) = (old.to_owned(), new.to_owned());
+            let (old, new) = (SmolStr::from(old), SmolStr::from(new));
+            person.before[field] = old.clone();
+            person.after[field] = new.clone();
             person.changes.push(Change { side: Side::Pbx, field, old, new, why: Why::DirectoryChanged });
             person
         };
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn a_refused_field_is_left_out_at_the_second_try() {
         let mut update = UpdateTask { fields: vec![Field::Name, Field::Email], ..UpdateTask::default() };
-        update.new[Field::Name] = "x".to_owned();
+        update.new[Field::Name] = "x".into();
         let rest = without(&Task::Update(update), Field::Name).map(|task| fields(&task));
         assert_eq!(rest, Some(vec![Field::Email]));
         let alone = UpdateTask { fields: vec![Field::Name], ..UpdateTask::default() };

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use super::{Run, RunError};
 use crate::directory::{DirectoryWrite, NewValue, RawValue, WriteOutcome};
 use crate::journal::ChangeRecord;
-use crate::person::{Field, Note};
+use crate::person::{Field, Note, SmolStr};
 use crate::picture;
 use crate::plan::{Change, Conflict, PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
@@ -99,10 +99,10 @@ impl Run<'_, '_> {
         let (entry, field) = (&person.person.entry, change.field);
         let value = if field == Field::Photo {
             let image = self.photo(person, change, outcome)?;
-            NewValue::Photo { replaces: change.old.clone(), image: RawValue(image) }
+            NewValue::Photo { replaces: change.old.to_string(), image: RawValue(image) }
         } else {
             NewValue::Text {
-                seen: self.raw_all(field, entry.attributes.get(&field).into_iter().flatten())?,
+                seen: self.raw_all(field, entry.attributes.of(field))?,
                 replaces: self.raw_all(field, person.person.ours(field))?.pop(),
                 value: self.raw(field, &change.new)?,
             }
@@ -111,7 +111,11 @@ impl Run<'_, '_> {
         Ok(DirectoryWrite { key, dn, change_mark, field, value })
     }
 
-    fn raw_all<'v>(&self, field: Field, values: impl IntoIterator<Item = &'v String>) -> Result<Vec<RawValue>, String> {
+    fn raw_all<'v>(
+        &self,
+        field: Field,
+        values: impl IntoIterator<Item = &'v SmolStr>,
+    ) -> Result<Vec<RawValue>, String> {
         values.into_iter().map(|value| self.raw(field, value)).collect()
     }
 
@@ -195,8 +199,8 @@ fn note_written(person: &PersonPlan, change: &Change, result: &WriteOutcome, out
 /// A value that did not get into the directory: shown are the two values of the change, as the directory spells them.
 fn conflict(person: &PersonPlan, change: &Change, cause: &'static str, reason: &str) -> Conflict {
     Conflict {
-        directory_value: change.old.clone(),
-        pbx_value: change.new.clone(),
+        directory_value: change.old.to_string(),
+        pbx_value: change.new.to_string(),
         ..person.conflict_about(Some(change.field), Side::Directory, cause, reason.to_owned())
     }
 }
@@ -209,8 +213,8 @@ fn record(run_id: i64, person: &PersonPlan, change: &Change, outcome: &PersonOut
         person: person.name(),
         field: change.field.name().to_owned(),
         side: Side::Directory.name().to_owned(),
-        old: change.old.clone(),
-        new: change.new.clone(),
+        old: change.old.to_string(),
+        new: change.new.to_string(),
         why: change.why.text().to_owned(),
         outcome: SENT.to_owned(),
         replaced_json: "[]".to_owned(),

@@ -197,7 +197,7 @@ fn somebody_who_comes_back_under_another_name_is_as_before() {
     scene.tick();
     let link = scene.link("bob").expect("a link");
     assert_eq!((link.state, link.stopped), (LinkState::Active, false));
-    assert_eq!((&link.shown[Name], &link.pbx[Name]), (&"Robert".to_owned(), &"Robert".to_owned()));
+    assert_eq!((link.shown[Name].as_str(), link.pbx[Name].as_str()), ("Robert", "Robert"));
     scene.edit_on_pbx(link.user_id, &[(Name, "Bobby")]);
     scene.tick();
     assert_eq!(scene.directory.value("bob", Name), "Bobby");

@@ -327,7 +327,7 @@ impl Host for RecordingHost {
 pub(crate) fn values(pairs: &[(Field, &str)]) -> Values {
     let mut values = Values::default();
     for (field, value) in pairs {
-        values[*field] = (*value).to_owned();
+        values[*field] = (*value).into();
     }
     values
 }
@@ -349,7 +349,7 @@ pub(crate) fn update(fixture: &Fixture, user_id: i64, pairs: &[(Field, &str)]) -
     let employee = snapshot.employees.iter().find(|employee| employee.user_id == user_id).expect("the employee");
     let mut new = employee.values.clone();
     for (field, value) in pairs {
-        new[*field] = (*value).to_owned();
+        new[*field] = (*value).into();
     }
     UpdateTask {
         user_id,

@@ -10,7 +10,7 @@ use sync_core::directory::{
     Changed, Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, RawValue,
     ReadRequest, WriteOutcome,
 };
-use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Field, Photo};
+use sync_core::person::{AccountState, Attributes, DirectoryEntry, DirectoryKey, Field, Photo, SmolStr};
 
 use sync_core::recency::DirectoryTime;
 use sync_core::vault::Vault;
@@ -49,7 +49,7 @@ pub(crate) struct DirectoryDouble {
 impl DirectoryDouble {
     /// A new entry.
     pub(crate) fn add(&mut self, key: &str, values: &[(Field, &str)]) {
-        let attributes = values.iter().map(|(field, value)| (*field, vec![(*value).to_owned()])).collect();
+        let attributes = values.iter().copied().collect();
         let entry = DirectoryEntry {
             key: DirectoryKey(key.to_owned()),
             dn: format!("uid={key},dc=example,dc=test"),
@@ -62,8 +62,8 @@ impl DirectoryDouble {
 
     /// Changes one value of an entry; an empty one clears it.
     pub(crate) fn set(&mut self, key: &str, field: Field, value: &str) {
-        let values = if value.is_empty() { Vec::new() } else { vec![value.to_owned()] };
-        self.entry(key).attributes.insert(field, values);
+        let values: Vec<&str> = Some(value).filter(|value| !value.is_empty()).into_iter().collect();
+        self.put(key, field, &values);
         self.touch(key);
     }
 
@@ -106,17 +106,25 @@ impl DirectoryDouble {
 
     /// The value of one attribute; several are joined.
     pub(crate) fn value(&self, key: &str, field: Field) -> String {
-        self.entries[key].attributes.get(&field).map(|values| values.join("|")).unwrap_or_default()
+        self.entries[key].attributes.of(field).map(SmolStr::as_str).collect::<Vec<_>>().join("|")
     }
 
     /// All values and change marks.
-    pub(crate) fn values(&self) -> BTreeMap<String, (String, BTreeMap<Field, Vec<String>>)> {
+    pub(crate) fn values(&self) -> BTreeMap<String, (String, Attributes)> {
         let entries = self.entries.iter();
         entries.map(|(key, entry)| (key.clone(), (entry.change_mark.clone(), entry.attributes.clone()))).collect()
     }
 
     fn entry(&mut self, key: &str) -> &mut DirectoryEntry {
         self.entries.get_mut(key).unwrap_or_else(|| panic!("the directory has no {key}"))
+    }
+
+    /// Puts these values in the place of all the values of an attribute.
+    fn put(&mut self, key: &str, field: Field, values: &[impl AsRef<str>]) {
+        let attributes = &mut self.entry(key).attributes;
+        let others = attributes.iter().filter(|(one, _)| *one != field).map(|(one, value)| (one, value.clone()));
+        let values = values.iter().map(|value| (field, SmolStr::new(value)));
+        *attributes = others.chain(values).collect();
     }
 
     fn touch(&mut self, key: &str) {
@@ -145,14 +153,12 @@ impl DirectoryDouble {
                 let of = |value: &RawValue| if secret { vault.keep(&raw(value)) } else { raw(value) };
                 let (seen, replaces): (Vec<_>, _) = (seen.iter().map(of).collect(), replaces.as_ref().map(of));
                 let new = of(value);
-                let values = self.entry(key).attributes.entry(write.field).or_default();
-                if *values != seen {
+                if !self.entry(key).attributes.of(write.field).eq(&seen) {
                     return WriteOutcome::ChangedMeanwhile;
                 }
-                values.retain(|value| Some(value) != replaces.as_ref());
-                if !new.is_empty() {
-                    values.push(new);
-                }
+                let others = seen.into_iter().filter(|value| Some(value) != replaces.as_ref());
+                let values: Vec<String> = others.chain(Some(new).filter(|new| !new.is_empty())).collect();
+                self.put(key, write.field, &values);
             }
             NewValue::Photo { replaces, image } => {
                 if self.photos.get(key).map(|photo| md5(photo)).unwrap_or_default() != *replaces {
@@ -194,7 +200,10 @@ impl Directory for DirectoryDouble {
         let asked = |entry: &&DirectoryEntry| request.only.is_none_or(|only| only.contains(&entry.key));
         let shown = |entry: &DirectoryEntry| {
             let attributes = entry.attributes.iter().filter(|(field, _)| !self.unreadable.contains(field));
-            DirectoryEntry { attributes: attributes.map(|(f, v)| (*f, v.clone())).collect(), ..answer(entry) }
+            DirectoryEntry {
+                attributes: attributes.map(|(field, value)| (field, value.clone())).collect(),
+                ..answer(entry)
+            }
         };
         let all = self.entries.values().filter(|_| !self.hides_everybody);
         let entries: Vec<Arc<DirectoryEntry>> = all.filter(asked).map(shown).map(Arc::new).collect();
