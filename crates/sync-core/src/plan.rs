@@ -354,7 +354,7 @@ impl PersonPlan {
         let new = new.into();
         let old = self.before[field].clone();
         self.after[field] = new.clone();
-        self.changes.push(Change { side: Side::Pbx, field, old, new, why });
+        self.add_change(Change { side: Side::Pbx, field, old, new, why });
     }
 
     fn change_directory(&mut self, field: Field, new: impl Into<SmolStr>, why: Why) {
@@ -363,7 +363,13 @@ impl PersonPlan {
             Field::Photo => self.person.values[field].clone(),
             _ => self.person.ours(field).cloned().unwrap_or_default(),
         };
-        self.changes.push(Change { side: Side::Directory, field, old, new, why });
+        self.add_change(Change { side: Side::Directory, field, old, new, why });
+    }
+
+    /// There are a few changes per person and very many people: no room is kept for more.
+    fn add_change(&mut self, change: Change) {
+        self.changes.reserve_exact(1);
+        self.changes.push(change);
     }
 
     /// Takes back what was planned for a field of the PBX.
@@ -408,7 +414,6 @@ pub fn make(inputs: Inputs<'_>) -> Plan {
     unique::settle_claims(&mut drafts, inputs);
     unique::assign_numbers(&mut drafts, inputs, &numbering, &unknown, &rules);
     mark_ignored(&mut drafts, inputs.decisions);
-    drafts.iter_mut().for_each(|plan| plan.changes.shrink_to_fit());
     warnings.extend(directory.warnings.iter().cloned());
     warnings.extend(pbx.warnings.iter().cloned());
     let departures = leavers::departures(&drafts, &matching.absent, inputs);

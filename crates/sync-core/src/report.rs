@@ -102,7 +102,7 @@ pub struct PersonOutcome {
     /// `m_Users.id`, when the person has an employee now.
     pub user_id: Option<i64>,
     /// `m_Sip.uniqid`, when the run made the employee.
-    pub sip_uniqid: String,
+    pub sip_uniqid: SmolStr,
     /// The entry's new change mark, when the directory told it after a write.
     pub change_mark: String,
     /// One per change that was tried.

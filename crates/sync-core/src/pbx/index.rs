@@ -31,8 +31,37 @@ const END: &str = "end of number";
 /// How many digits that are.
 const END_DIGITS: usize = 7;
 
-/// A value in a row: the hash of table, column and value, and the row's `id`.
-pub(super) type Place = (u64, i64);
+/// A value in a row: the hash of table, column and value, with zeros where a [`Places`] keeps the row, and the row's `id`.
+type Place = (u64, i64);
+
+/// The bits of a [`Place`] that hold the row's `id`: those of rows beyond are very rare.
+const ROW: u64 = 0xff_ffff;
+
+/// Rows by the hash of a value. On a large PBX there are very many, so most take eight bytes.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    /// Hash and row in one.
+    near: BTreeSet<u64>,
+    /// Rows that do not fit in there.
+    far: BTreeSet<Place>,
+}
+
+impl Places {
+    /// The rows of a hash.
+    fn of(&self, hash: u64) -> impl Iterator<Item = i64> + '_ {
+        let near = self.near.range(hash..=hash | ROW).map(|place| (place & ROW) as i64);
+        near.chain(self.far.range((hash, i64::MIN)..=(hash, i64::MAX)).map(|(_, row)| *row))
+    }
+
+    fn extend(&mut self, places: impl IntoIterator<Item = Place>) {
+        for (hash, row) in places {
+            match u64::try_from(row) {
+                Ok(near) if near <= ROW => self.near.insert(hash | near),
+                _ => self.far.insert((hash, row)),
+            };
+        }
+    }
+}
 
 /// What was written, for the index.
 #[derive(Debug, Default)]
@@ -64,7 +93,7 @@ pub(super) struct Indexed<'a> {
 /// Where values stand, as of one state of the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
-    places: BTreeSet<Place>,
+    places: Places,
     /// Of all employees' internal numbers.
     smallest_numbers: SmallestNumbers,
     /// `PRAGMA data_version` of that state: commits of this connection do not change it.
@@ -102,9 +131,11 @@ impl Index {
                 }
             }
         }
+        let mut index = Index { places: Places::default(), smallest_numbers: smallest_numbers(connection)?, version };
+        // In their order they take less time and room.
         places.sort_unstable();
-        let smallest_numbers = smallest_numbers(connection)?;
-        Ok(Index { places: places.into_iter().collect(), smallest_numbers, version })
+        index.places.extend(places);
+        Ok(index)
     }
 
     /// Takes in what this connection has committed.
@@ -150,8 +181,9 @@ impl Index {
             (Table::Forwarding, "extension"),
             (Table::ExternalPhones, "extension"),
         ];
-        let holds =
-            |(table, column)| place(table, column, number, 0).is_some_and(|(hash, _)| self.with(hash).next().is_some());
+        let holds = |(table, column)| {
+            place(table, column, number, 0).is_some_and(|(hash, _)| self.places.of(hash).next().is_some())
+        };
         owners.into_iter().any(holds)
     }
 
@@ -163,12 +195,8 @@ impl Index {
         rows: &mut BTreeSet<i64>,
     ) {
         for (hash, _) in values.into_iter().filter_map(|value| place(table, column, value, 0)) {
-            rows.extend(self.with(hash));
+            rows.extend(self.places.of(hash));
         }
-    }
-
-    fn with(&self, hash: u64) -> impl Iterator<Item = i64> + '_ {
-        self.places.range((hash, i64::MIN)..=(hash, i64::MAX)).map(|(_, row)| *row)
     }
 }
 
@@ -214,7 +242,7 @@ fn place(table: Table, column: &str, value: &str, row: i64) -> Option<Place> {
         (Table::Users, "username") => comparable_name(value).hash(&mut hasher),
         _ => value.hash(&mut hasher),
     }
-    Some((hasher.finish(), row))
+    Some((hasher.finish() & !ROW, row))
 }
 
 #[cfg(test)]
@@ -223,10 +251,11 @@ mod tests {
 
     #[test]
     fn values_are_found_however_they_are_spelled_and_empty_ones_never() {
-        let mut index = Index { places: BTreeSet::new(), smallest_numbers: SmallestNumbers::default(), version: 1 };
+        let mut index = Index { places: Places::default(), smallest_numbers: SmallestNumbers::default(), version: 1 };
         let mut placed = Placed::default();
         placed.add(Table::Users, "email", " Anna@Example.test", 7);
         placed.add(Table::Users, "username", "Пётр", 8);
+        placed.add(Table::Users, "username", "Петр", i64::MAX);
         placed.add(Table::Extensions, "number", "201", 9);
         placed.add(Table::Extensions, "number", "79161234567", 11);
         placed.add(Table::Forwarding, "forwarding", "201", 10);
@@ -234,7 +263,7 @@ mod tests {
         index.add(placed);
         let rows = |table, column, value| index.rows(table, column, [value]);
         assert_eq!(rows(Table::Users, "email", "anna@example.test"), "[7]");
-        assert_eq!(rows(Table::Users, "username", "петр"), "[8]");
+        assert_eq!(rows(Table::Users, "username", "петр"), "[8,9223372036854775807]");
         assert_eq!(rows(Table::Extensions, "number", "201"), "[9]");
         assert_eq!(rows(Table::Extensions, "number", ""), "[]");
         assert_eq!(rows(Table::Extensions, "userid", "201"), "[]");

@@ -1,6 +1,6 @@
 //! Values that only one employee can have: internal numbers, mobiles, e-mails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Action, Inputs, PersonPlan, Policy, Side, Why, wait};
 use crate::claims::{Claim, Verdict, settle};
@@ -8,7 +8,7 @@ use crate::decision::Choice;
 use crate::normalise::{NumberWish, Rules, respell_number};
 use crate::numbering::{Allocator, Numbering, RoutePattern};
 use crate::pbx::{EmailHolder, Holder};
-use crate::person::{Field, Note, Values};
+use crate::person::{Field, Note, SmolStr, Values};
 
 /// Settles what must be unique: internal numbers and mobiles, which share one namespace in the PBX, and e-mails.
 pub(super) fn settle_claims(plans: &mut [PersonPlan], inputs: Inputs<'_>) {
@@ -174,8 +174,9 @@ pub(super) fn assign_numbers(
     if !plans.iter().any(|plan| plan.action == Action::Create && plan.after[Field::Number].is_empty()) {
         return;
     }
-    let mut wanted: BTreeSet<String> = plans.iter().map(|plan| plan.person.values[Field::Number].to_string()).collect();
-    wanted.extend(plans.iter().map(|plan| plan.after[Field::Mobile].to_string()));
+    let numbers = plans.iter().map(|plan| &plan.person.values[Field::Number]);
+    let wanted = numbers.chain(plans.iter().map(|plan| &plan.after[Field::Mobile]));
+    let wanted: HashSet<SmolStr> = wanted.filter(|number| !number.is_empty()).cloned().collect();
     let taken = |number: &str| inputs.pbx.is_taken(number) || wanted.contains(number);
     let pool = numbering.pool(&inputs.pbx.smallest_numbers);
     let mut allocator = Allocator::new(numbering, pool, &taken, inputs.numbers_used);

@@ -245,7 +245,7 @@ impl Run<'_, '_> {
                 TaskOutcome::Applied(applied) => {
                     note_applied(&fields(&task), outcome, &applied);
                     if let Task::Create(task) = task {
-                        outcome.sip_uniqid = task.sip_uniqid;
+                        outcome.sip_uniqid = task.sip_uniqid.into();
                     }
                     let link = bases::link_after(person, outcome, self.terms(state.plan, now));
                     outcome.stored = link.is_some();

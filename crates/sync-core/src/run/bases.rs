@@ -75,7 +75,7 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
     });
     link.user_id = user_id;
     if !outcome.sip_uniqid.is_empty() {
-        link.sip_uniqid = outcome.sip_uniqid.clone();
+        link.sip_uniqid = outcome.sip_uniqid.to_string();
     } else if link.sip_uniqid.is_empty() {
         link.sip_uniqid = person.sip_uniqid.clone();
     }

@@ -237,7 +237,7 @@ impl World {
             let mut outcome = PersonOutcome { user_id: person.user_id, ..PersonOutcome::default() };
             if person.action == Action::Create {
                 outcome.user_id = Some(self.next_user);
-                outcome.sip_uniqid = format!("SIP-{}", self.next_user);
+                outcome.sip_uniqid = format!("SIP-{}", self.next_user).into();
                 self.hire(person.after.clone());
             }
             for change in &person.changes {

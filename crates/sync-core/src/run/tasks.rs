@@ -30,9 +30,8 @@ pub(super) fn batches(plan: &Plan) -> Vec<Vec<usize>> {
             _ => {}
         }
     }
-    let mut groups = chains(plan, &moves);
-    groups.extend(changes.into_iter().chain(new).map(|at| vec![at]));
-    pack(groups)
+    let groups = chains(plan, &moves);
+    pack(groups.iter().map(Vec::as_slice).chain(changes.iter().chain(&new).map(std::slice::from_ref)))
 }
 
 /// The tasks of one batch, with everything random chosen.
@@ -96,12 +95,12 @@ fn find(leader: &mut [usize], mut index: usize) -> usize {
 }
 
 /// Fills batches with whole groups, in their order.
-fn pack(groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+fn pack<'g>(groups: impl Iterator<Item = &'g [usize]>) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for group in groups {
         match batches.last_mut() {
             Some(last) if last.len() + group.len() <= BATCH => last.extend(group),
-            _ => batches.push(group),
+            _ => batches.push(group.to_vec()),
         }
     }
     batches
