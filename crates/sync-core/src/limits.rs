@@ -93,7 +93,7 @@ impl Plan {
     /// Takes out what exceeds the limits and nobody has approved; what was taken out is named.
     pub fn approve(mut self, limits: &Limits) -> (ApprovedPlan, Vec<Hold>) {
         let most = limits.at_least.max(self.linked * limits.percent / 100);
-        let concerned = people_concerned(&self);
+        let concerned = limits.first_run.then(|| people_concerned(&self));
         let mut holds: Vec<Hold> = [
             hold_empty_answer(&self),
             hold_mismatches(&mut self, most, limits),
@@ -150,7 +150,7 @@ fn hold_mismatches(plan: &mut Plan, limit: usize, limits: &Limits) -> Option<Hol
 }
 
 fn named<'a>(people: impl Iterator<Item = &'a PersonPlan>) -> Concerned {
-    people.map(|person| (person.person.entry.key.clone(), person.name().to_owned())).collect()
+    people.map(|person| (person.person.entry.key.clone(), person.name())).collect()
 }
 
 fn is_subset(some: &Concerned, all: &Concerned) -> bool {
@@ -204,7 +204,7 @@ fn hold_changes(plan: &mut Plan, limit: usize, limits: &Limits) -> Vec<Hold> {
         for change in person.changes.iter().filter(|change| is_limited(change)) {
             let (changed, cleared, people) = counts.entry((change.side, change.field)).or_default();
             *(if change.new.is_empty() { cleared } else { changed }) += 1;
-            people.insert(person.person.entry.key.clone(), person.name().to_owned());
+            people.insert(person.person.entry.key.clone(), person.name());
         }
     }
     let mut holds = Vec::new();
@@ -258,9 +258,13 @@ fn hold_change(person: &mut PersonPlan, side: Side, field: Field, reason: &str) 
 /// A scheduled run does not make crowds of new employees.
 fn hold_crowd(plan: &mut Plan, limits: &Limits) -> Option<Hold> {
     let what = "new people";
-    let people = named(plan.people.iter().filter(|person| person.action == Action::Create));
-    let (count, limit) = (people.len(), limits.most_new);
-    if !limits.tick || count <= limit || limits.approves(what, &people) {
+    let new = plan.people.iter().filter(|person| person.action == Action::Create);
+    let (count, limit) = (new.clone().count(), limits.most_new);
+    if !limits.tick || count <= limit {
+        return None;
+    }
+    let people = named(new);
+    if limits.approves(what, &people) {
         return None;
     }
     let reason = format!(
@@ -277,10 +281,12 @@ fn people_concerned(plan: &Plan) -> Concerned {
     named(plan.people.iter().filter(|person| person.does_something()))
 }
 
-/// The first run of a server, or of a changed mapping, is never made by a tick: all it would do waits.
-fn hold_first_run(plan: &mut Plan, people: Concerned, limits: &Limits) -> Option<Hold> {
+/// The first run of a server, or of a changed mapping, is never made by a tick: all it would do waits. `concerned` are the
+/// people of such a run.
+fn hold_first_run(plan: &mut Plan, concerned: Option<Concerned>, limits: &Limits) -> Option<Hold> {
+    let people = concerned?;
     let count = people.len();
-    if !limits.first_run || limits.approves(FIRST_RUN, &people) {
+    if limits.approves(FIRST_RUN, &people) {
         return None;
     }
     let reason = "the first run of a server, or of a changed mapping, waits for somebody who starts or approves it";

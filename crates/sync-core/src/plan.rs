@@ -473,6 +473,12 @@ fn unknown_fields(inputs: Inputs<'_>, bases: &BTreeMap<&DirectoryKey, &Link>) ->
 }
 
 /// The person's plan before any field is looked at.
+/// How many values a new employee gets: those of the directory, and a number in any case.
+fn values_of_new(person: &Person) -> usize {
+    let given = Field::ALL.into_iter().filter(|field| !person.values[*field].is_empty() || *field == Field::Number);
+    given.count()
+}
+
 fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
     let mut plan = PersonPlan {
         notes: person.notes.clone(),
@@ -522,7 +528,10 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
             plan.action = Action::LeaveOut;
             plan.notes.push(Note { field: None, text: EXCLUDED.to_owned() });
         }
-        Match::New => plan.action = Action::Create,
+        Match::New => {
+            plan.action = Action::Create;
+            plan.changes = Vec::with_capacity(values_of_new(&plan.person));
+        }
         Match::NotActive => plan.action = Action::LeaveOut,
         Match::EmployeeDeleted { link } => {
             let link = inputs.links[link].clone();
