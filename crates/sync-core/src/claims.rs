@@ -1,14 +1,16 @@
 //! Unique values and who may have them: all claims of a run are settled together, so that people can swap.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+
+use crate::person::SmolStr;
 
 /// Somebody who wants a value, perhaps giving one up for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The value given up when the claim is granted; `None` when there was none.
-    pub from: Option<String>,
+    pub from: Option<SmolStr>,
     /// The value wanted, different from `from`; `None` only gives one up.
-    pub to: Option<String>,
+    pub to: Option<SmolStr>,
 }
 
 /// What becomes of a claim.
@@ -25,31 +27,29 @@ pub enum Verdict {
 /// Settles claims, in their order. `held` says whether a value is in use now. A claim to a held value is granted when
 /// the claim of its holder is granted, so swaps and longer rounds go through as a whole or not at all.
 pub fn settle(claims: &[Claim], held: impl Fn(&str) -> bool) -> Vec<Verdict> {
-    let mut by_target: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, claim) in claims.iter().enumerate() {
-        if let Some(to) = &claim.to {
-            by_target.entry(to).or_default().push(index);
-        }
-        if let Some(from) = &claim.from {
-            by_source.insert(from, index);
-        }
-    }
+    let indexed = claims.iter().enumerate();
+    let mut by_target: Vec<(&str, usize)> =
+        indexed.filter_map(|(index, claim)| Some((claim.to.as_deref()?, index))).collect();
+    by_target.sort_unstable();
+    let given_up: HashSet<&str> = claims.iter().filter_map(|claim| claim.from.as_deref()).collect();
     let mut verdicts = vec![Verdict::Granted; claims.len()];
     let mut refused = Vec::new();
-    for (target, indices) in &by_target {
-        if indices.len() > 1 {
-            indices.iter().for_each(|&index| verdicts[index] = Verdict::Contested);
-            refused.extend(indices);
-        } else if held(target) && !by_source.contains_key(target) {
-            verdicts[indices[0]] = Verdict::Held;
-            refused.push(indices[0]);
+    for wanting in by_target.chunk_by(|one, next| one.0 == next.0) {
+        let verdict = match wanting {
+            [(target, _)] if !held(target) || given_up.contains(target) => continue,
+            [_] => Verdict::Held,
+            _ => Verdict::Contested,
+        };
+        for &(_, index) in wanting {
+            verdicts[index] = verdict;
+            refused.push(index);
         }
     }
     // Whoever is refused keeps what they have; whoever wanted that is refused in turn.
     while let Some(index) = refused.pop() {
         let Some(kept) = &claims[index].from else { continue };
-        for &waiting in by_target.get(kept.as_str()).into_iter().flatten() {
+        let first = by_target.partition_point(|(target, _)| *target < kept.as_str());
+        for &(_, waiting) in by_target[first..].iter().take_while(|(target, _)| *target == kept.as_str()) {
             if verdicts[waiting] == Verdict::Granted {
                 verdicts[waiting] = Verdict::Held;
                 refused.push(waiting);
@@ -72,11 +72,11 @@ mod tests {
             .split_whitespace()
             .map(|text| {
                 let (from, to) = text.split_once('>').unwrap();
-                let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+                let given = |text: &str| (!text.is_empty()).then(|| text.into());
                 Claim { from: given(from), to: given(to) }
             })
             .collect();
-        let mut now: BTreeSet<String> = held.split_whitespace().map(str::to_owned).collect();
+        let mut now: BTreeSet<SmolStr> = held.split_whitespace().map(SmolStr::from).collect();
         now.extend(claims.iter().filter_map(|claim| claim.from.clone()));
         let verdicts: Vec<&str> = settle(&claims, |value| now.contains(value))
             .iter()
@@ -107,16 +107,16 @@ mod tests {
         #[test]
         fn nobody_ends_up_with_the_same_value(wants in proptest::collection::vec(0u8..12, 8), others in proptest::collection::btree_set(8u8..12, 0..3)) {
             let claims: Vec<Claim> = wants.iter().enumerate().filter(|(who, want)| **want as usize != *who)
-                .map(|(who, want)| Claim { from: Some(who.to_string()), to: Some(want.to_string()) }).collect();
-            let staying: Vec<String> = wants.iter().enumerate().filter(|(who, want)| **want as usize == *who).map(|(who, _)| who.to_string()).collect();
+                .map(|(who, want)| Claim { from: Some(who.to_string().into()), to: Some(want.to_string().into()) }).collect();
+            let staying: Vec<SmolStr> = wants.iter().enumerate().filter(|(who, want)| **want as usize == *who).map(|(who, _)| who.to_string().into()).collect();
             let held = |value: &str| value.parse::<u8>().is_ok_and(|v| v < 8 || others.contains(&v));
             let verdicts = settle(&claims, held);
-            let mut after: Vec<String> = staying;
-            after.extend(others.iter().map(u8::to_string));
+            let mut after: Vec<SmolStr> = staying;
+            after.extend(others.iter().map(|other| SmolStr::from(other.to_string())));
             for (claim, verdict) in claims.iter().zip(&verdicts) {
-                after.push(if *verdict == Verdict::Granted { claim.to.clone() } else { claim.from.clone() }.unwrap_or_default());
+                after.push(if *verdict == Verdict::Granted { claim.to.clone() } else { claim.from.clone() }.unwrap_or_default().to_string());
             }
-            let unique: BTreeSet<&String> = after.iter().collect();
+            let unique: BTreeSet<&SmolStr> = after.iter().collect();
             prop_assert_eq!(unique.len(), after.len());
         }
     }

@@ -472,13 +472,13 @@ fn unknown_fields(inputs: Inputs<'_>, bases: &BTreeMap<&DirectoryKey, &Link>) ->
     (unknown, warnings)
 }
 
-/// The person's plan before any field is looked at.
 /// How many values a new employee gets: those of the directory, and a number in any case.
 fn values_of_new(person: &Person) -> usize {
     let given = Field::ALL.into_iter().filter(|field| !person.values[*field].is_empty() || *field == Field::Number);
     given.count()
 }
 
+/// The person's plan before any field is looked at.
 fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
     let mut plan = PersonPlan {
         notes: person.notes.clone(),

@@ -70,7 +70,7 @@ fn settle_fields(
     key: &dyn Fn(Field, &str) -> String,
     inputs: Inputs<'_>,
 ) {
-    let text = |field: Field, value: &str| (!value.is_empty()).then(|| key(field, value));
+    let text = |field: Field, value: &str| (!value.is_empty()).then(|| SmolStr::from(key(field, value)));
     let mut claimants = Vec::new();
     let mut claims = Vec::new();
     for (at, plan) in plans.iter().enumerate() {
@@ -89,7 +89,7 @@ fn settle_fields(
         match verdict {
             Verdict::Granted => {}
             Verdict::Held => {
-                let holder = held.get(&value).map_or("somebody else", String::as_str);
+                let holder = held.get(value.as_str()).map_or("somebody else", String::as_str);
                 refuse(&mut plans[at], field, "taken", &format!("{value} is taken by {holder}"), inputs);
             }
             Verdict::Contested => {

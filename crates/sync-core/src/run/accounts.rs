@@ -93,7 +93,7 @@ impl Run<'_, '_> {
         let (old, new) = account.step.words();
         let link = Link { stopped: account.step == AccountStep::Stop, written: now, ..account.link.clone() };
         AfterTask {
-            changes: vec![(None, old.to_owned(), new.to_owned(), account.why.clone())],
+            changes: vec![(None, old.into(), new.into(), account.why.clone().into())],
             person: account.employee.values[crate::person::Field::Name].to_string(),
             fingerprint: self.job.policy.fingerprint.clone(),
             base: (link.directory.clone(), link.pbx.clone()),

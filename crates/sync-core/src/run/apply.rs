@@ -283,9 +283,7 @@ impl Run<'_, '_> {
             link.created_by_sync = true;
         }
         let changes = pbx_changes
-            .map(|change| {
-                (Some(change.field), change.old.to_string(), change.new.to_string(), change.why.text().to_owned())
-            })
+            .map(|change| (Some(change.field), change.old.clone(), change.new.clone(), change.why.text().into()))
             .collect();
         let before = person.link.as_ref();
         AfterTask {

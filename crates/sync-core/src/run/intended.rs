@@ -1,5 +1,6 @@
 //! What is intended for some people, and what it came to: the two ends of every write to the PBX, as the journal keeps them.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use super::tasks::PersonTask;
 use crate::journal::{ChangeRecord, Intent, Progress, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task};
-use crate::person::{Field, Values};
+use crate::person::{Field, SmolStr, Values};
 use crate::plan::Side;
 
 /// The word for an account as a whole in the record of a run.
@@ -20,7 +21,7 @@ pub(super) struct AfterTask {
     /// The link; its `user_id` is 0 for an employee who is still to be made.
     pub(super) link: Link,
     /// Field (none: the account as a whole), value before, value after, reason: for the record of the run.
-    pub(super) changes: Vec<(Option<Field>, String, String, String)>,
+    pub(super) changes: Vec<(Option<Field>, SmolStr, SmolStr, Cow<'static, str>)>,
     /// The person's name.
     pub(super) person: String,
     /// Fingerprint of the settings the run began with.
@@ -79,9 +80,9 @@ impl AfterTask {
                 person: self.person.clone(),
                 field: field.map_or(ACCOUNT, Field::name).to_owned(),
                 side: Side::Pbx.name().to_owned(),
-                old: old.clone(),
-                new: new.clone(),
-                why: why.clone(),
+                old: old.to_string(),
+                new: new.to_string(),
+                why: why.to_string(),
                 outcome: "done".to_owned(),
                 // The rows belong to the person as a whole; they are kept once.
                 replaced_json: std::mem::replace(&mut replaced, "[]".to_owned()),
