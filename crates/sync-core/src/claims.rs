@@ -114,7 +114,7 @@ mod tests {
             let mut after: Vec<SmolStr> = staying;
             after.extend(others.iter().map(|other| SmolStr::from(other.to_string())));
             for (claim, verdict) in claims.iter().zip(&verdicts) {
-                after.push(if *verdict == Verdict::Granted { claim.to.clone() } else { claim.from.clone() }.unwrap_or_default().to_string());
+                after.push(if *verdict == Verdict::Granted { claim.to.clone() } else { claim.from.clone() }.unwrap_or_default());
             }
             let unique: BTreeSet<&SmolStr> = after.iter().collect();
             prop_assert_eq!(unique.len(), after.len());
