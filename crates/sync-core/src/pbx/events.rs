@@ -31,12 +31,12 @@ pub(super) fn columns_without_id(schema: &Schema, table: Table) -> Vec<String> {
     schema.columns(table).iter().map(|column| column.name.clone()).filter(|name| name != "id").collect()
 }
 
-fn event(table: Table, id: i64, action: &str, changed_fields: Arc<[String]>) -> ModelEvent {
+fn event(table: Table, id: i64, action: &'static str, changed_fields: Arc<[String]>) -> ModelEvent {
     ModelEvent {
-        source: SOURCE.to_owned(),
+        source: SOURCE.into(),
         model: table.model(),
-        record_id: id.to_string(),
-        action: action.to_owned(),
+        record_id: smol_str::format_smolstr!("{id}"),
+        action: action.into(),
         changed_fields,
     }
 }

@@ -3,6 +3,7 @@
 //! [`Pbx::read`] takes a snapshot, [`Pbx::apply`] writes a batch of [`Task`]s in one short transaction, and
 //! [`Pbx::find_applied`] tells after a crash whether a task had been committed.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::numbering::SmallestNumbers;
-use crate::person::{Employee, EmployeeRows, Field, Note, Values};
+use crate::person::{Employee, EmployeeRows, Field, Note, SmolStr, Values};
 use crate::statements::Statements;
 use crate::vault::Vault;
 
@@ -525,14 +526,14 @@ pub struct ReplacedValue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelEvent {
     /// Always `ModelsBase->sendChangesToBackend`.
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// PHP class, `MikoPBX\Common\Models\Users` and so on.
     pub model: String,
     /// The row's id, as text.
     #[serde(rename = "recordId")]
-    pub record_id: String,
+    pub record_id: SmolStr,
     /// `afterSave` or `afterDelete`.
-    pub action: String,
+    pub action: Cow<'static, str>,
     /// Columns that changed; all of them for a new or deleted row.
     #[serde(rename = "changedFields")]
     pub changed_fields: Arc<[String]>,

@@ -95,7 +95,7 @@ impl Run<'_, '_> {
         AfterTask {
             changes: vec![(None, old.into(), new.into(), account.why.clone().into())],
             person: account.employee.values[crate::person::Field::Name].to_string(),
-            fingerprint: self.job.policy.fingerprint.clone(),
+            fingerprint: self.job.policy.fingerprint.as_str().into(),
             base: (link.directory.clone(), link.pbx.clone()),
             based: link.based.clone(),
             unlinks: (account.step == AccountStep::Delete).then_some(link.id).or(account.instead_of),

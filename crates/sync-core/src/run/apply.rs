@@ -1,5 +1,7 @@
 //! Writing to the PBX: intents first, then a short transaction, then what is known to have happened.
 
+use std::sync::Arc;
+
 use super::intended::{AfterTask, Done, Intended};
 use super::recorder::{Of, Order, Recorder};
 use super::tasks::{PersonTask, batches, fields, tasks_of, without};
@@ -12,7 +14,7 @@ use crate::report::{Outcome, PersonOutcome};
 
 /// Batches of new people whose intents are recorded in one transaction, together with what the batches before them did.
 /// What a new employee's intent came to is certain after a crash, whatever happened to the batches around it.
-const INTENDED_AT_ONCE: usize = 5;
+const INTENDED_AT_ONCE: usize = 3;
 
 /// How long what was done may wait to be announced while a run goes on, in milliseconds: well below the time within which
 /// the PBX's report of a change of ours is known as such ([`crate::recency`]).
@@ -188,7 +190,8 @@ impl Run<'_, '_> {
 
     fn with_after(&self, plan: &Plan, tasks: Vec<PersonTask>) -> Intended {
         let terms = self.terms(plan, self.session.host.now());
-        let after = tasks.iter().map(|one| self.after_task(&plan.people[one.at], &one.task, terms)).collect();
+        let fingerprint = Arc::from(self.job.policy.fingerprint.as_str());
+        let after = tasks.iter().map(|one| after_task(&plan.people[one.at], &one.task, terms, &fingerprint)).collect();
         Intended { tasks, after, intents: Vec::new() }
     }
 
@@ -266,35 +269,35 @@ impl Run<'_, '_> {
     fn terms(&self, plan: &Plan, now: i64) -> bases::Terms<'_> {
         bases::Terms { policy: self.job.policy, phones: plan.phones, now }
     }
+}
 
-    /// What is to be stored if the whole task turns out to be done.
-    fn after_task(&self, person: &PersonPlan, task: &Task, terms: bases::Terms<'_>) -> AfterTask {
-        let mut hoped = PersonOutcome { user_id: Some(person.user_id.unwrap_or_default()), ..PersonOutcome::default() };
-        let written = fields(task);
-        let pbx_changes =
-            person.changes.iter().filter(|change| change.side == Side::Pbx && written.contains(&change.field));
-        for change in pbx_changes.clone() {
-            hoped.changes.set(Side::Pbx, change.field, Outcome::Done);
-        }
-        let mut link =
-            bases::link_after(person, &hoped, terms).or_else(|| person.link.as_deref().cloned()).unwrap_or_default();
-        if let Task::Create(create) = task {
-            link.sip_uniqid = create.sip_uniqid.clone();
-            link.created_by_sync = true;
-        }
-        let changes = pbx_changes
-            .map(|change| (Some(change.field), change.old.clone(), change.new.clone(), change.why.text().into()))
-            .collect();
-        let before = person.link.as_ref();
-        AfterTask {
-            link,
-            changes,
-            person: person.name(),
-            fingerprint: self.job.policy.fingerprint.clone(),
-            base: before.map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default(),
-            based: before.map(|link| link.based.clone()).unwrap_or_default(),
-            unlinks: person.instead_of.as_ref().map(|link| link.id),
-        }
+/// What is to be stored if the whole task turns out to be done.
+fn after_task(person: &PersonPlan, task: &Task, terms: bases::Terms<'_>, fingerprint: &Arc<str>) -> AfterTask {
+    let mut hoped = PersonOutcome { user_id: Some(person.user_id.unwrap_or_default()), ..PersonOutcome::default() };
+    let written = fields(task);
+    let pbx_changes =
+        person.changes.iter().filter(|change| change.side == Side::Pbx && written.contains(&change.field));
+    for change in pbx_changes.clone() {
+        hoped.changes.set(Side::Pbx, change.field, Outcome::Done);
+    }
+    let mut link =
+        bases::link_after(person, &hoped, terms).or_else(|| person.link.as_deref().cloned()).unwrap_or_default();
+    if let Task::Create(create) = task {
+        link.sip_uniqid = create.sip_uniqid.clone();
+        link.created_by_sync = true;
+    }
+    let changes = pbx_changes
+        .map(|change| (Some(change.field), change.old.clone(), change.new.clone(), change.why.text().into()))
+        .collect();
+    let before = person.link.as_ref();
+    AfterTask {
+        link,
+        changes,
+        person: person.name(),
+        fingerprint: Arc::clone(fingerprint),
+        base: before.map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default(),
+        based: before.map(|link| link.based.clone()).unwrap_or_default(),
+        unlinks: person.instead_of.as_ref().map(|link| link.id),
     }
 }
 

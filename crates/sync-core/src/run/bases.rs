@@ -97,6 +97,9 @@ pub(super) fn link_after(person: &PersonPlan, outcome: &PersonOutcome, terms: Te
     }
     note_unsettled(&mut link, person, terms);
     link.change_mark = change_mark(&link, person, outcome);
+    // The three are mostly the same, and very many links wait to be stored.
+    link.pbx.share(&link.directory);
+    link.shown.share(&link.pbx);
     Some(link)
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub(super) struct AfterTask {
     /// The person's name.
     pub(super) person: String,
     /// Fingerprint of the settings the run began with.
-    pub(super) fingerprint: String,
+    pub(super) fingerprint: Arc<str>,
     /// The directory's side of the base before, and the PBX's.
     pub(super) base: (Values, Values),
     /// The fields that had a base.

@@ -54,10 +54,10 @@ fn settle_intents(intents: &[Intent], journal: &mut Journal, pbx: &mut Pbx) -> R
             batch.intents_done.push(intent.id);
             continue;
         };
-        if batch.fingerprint.as_ref().is_some_and(|fingerprint| *fingerprint != after.fingerprint) {
+        if batch.fingerprint.as_ref().is_some_and(|fingerprint| **fingerprint != *after.fingerprint) {
             journal.settle(&std::mem::take(&mut batch))?;
         }
-        batch.fingerprint = Some(after.fingerprint.clone());
+        batch.fingerprint = Some(after.fingerprint.to_string());
         batch.intents_done.push(intent.id);
         settle_task(intent.run_id, &task, after, pbx, &mut batch)?;
     }

@@ -230,7 +230,8 @@ pub(crate) fn assert_announced(before: &Dump, after: &Dump, outcomes: &[TaskOutc
         assert_eq!(event.source, "ModelsBase->sendChangesToBackend");
         let fields: BTreeSet<String> = event.changed_fields.iter().cloned().collect();
         assert_eq!(fields.len(), event.changed_fields.len(), "each column once");
-        let known = announced.insert((event.model.clone(), event.record_id.clone()), (event.action.clone(), fields));
+        let known =
+            announced.insert((event.model.clone(), event.record_id.to_string()), (event.action.to_string(), fields));
         assert_eq!(known, None, "{event:?} is announced twice");
     }
     let mut expected = BTreeMap::new();
@@ -266,7 +267,7 @@ pub(crate) fn short(events: &[ModelEvent]) -> Vec<String> {
         .iter()
         .map(|event| {
             let model = event.model.rsplit('\\').next().expect("a class");
-            match event.action.as_str() {
+            match &*event.action {
                 "afterDelete" => format!("-{model} {}", event.record_id),
                 _ => format!("{model} {} {}", event.record_id, event.changed_fields.join(",")),
             }
