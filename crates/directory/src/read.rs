@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sync_core::directory::{Coverage, DirectoryError, DirectoryErrorKind, DirectorySnapshot, ReadRequest};
-use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Photo};
+use sync_core::person::{DirectoryEntry, DirectoryKey, Field, Fields, Photo};
 use sync_core::vault::Vault;
 use x509_parser::asn1_rs::GeneralizedTime;
 
@@ -187,9 +187,9 @@ impl<'a> Gathered<'a> {
     }
 
     /// The usable values per field, and the fields that have none although there are values.
-    fn values(&mut self, raw: &RawEntry) -> (Vec<(Field, String)>, BTreeSet<Field>) {
+    fn values(&mut self, raw: &RawEntry) -> (Vec<(Field, String)>, Fields) {
         let mut values = Vec::new();
-        let mut none_usable = BTreeSet::new();
+        let mut none_usable = Fields::default();
         for (field, attribute) in self.settings.attributes.text_fields() {
             let (texts, unusable) = (raw.texts(attribute), raw.unusable(attribute));
             if raw.is_cut(attribute) {
@@ -217,7 +217,7 @@ impl<'a> Gathered<'a> {
         &mut self,
         raw: &RawEntry,
         values: &mut Vec<(Field, String)>,
-        none_usable: &mut BTreeSet<Field>,
+        none_usable: &mut Fields,
     ) -> BTreeMap<String, String> {
         let attribute = self.settings.attributes.secret.as_str();
         let mut refused = BTreeMap::new();

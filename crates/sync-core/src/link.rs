@@ -1,10 +1,8 @@
 //! The bond between a directory entry and an employee, and the values both sides last agreed on.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use crate::person::{AccountState, DirectoryKey, Field, Side, SmolStr, Values};
+use crate::person::{AccountState, DirectoryKey, Field, Fields, Side, SmolStr, Values};
 
 /// Where a linked person stands in the directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,7 +106,7 @@ pub struct Link {
     pub pbx: Values,
     /// Fields that have a base. Without one the merge compares the two sides anew, fills an empty one from the other and
     /// leaves a difference for a human.
-    pub based: BTreeSet<Field>,
+    pub based: Fields,
     /// The PBX's values when they were last seen: what people are shown, whatever became of the bases. Where all are
     /// empty the journal stores those of the PBX's base.
     pub shown: Values,
@@ -135,12 +133,12 @@ pub struct Link {
 impl Link {
     /// What a field's sides last agreed on, the directory's and the PBX's; `None` where there is no base.
     pub fn base(&self, field: Field) -> Option<(&str, &str)> {
-        self.based.contains(&field).then(|| (self.directory[field].as_str(), self.pbx[field].as_str()))
+        self.based.contains(field).then(|| (self.directory[field].as_str(), self.pbx[field].as_str()))
     }
 
     /// Whether there is a base for any field. There is none before the first comparison, and after the mapping changed.
     pub fn has_base(&self) -> bool {
-        !self.based.is_empty()
+        self.based != Fields::default()
     }
 
     /// Since when a side has held `value` without it being settled, as far as earlier runs saw it.
@@ -158,7 +156,7 @@ impl Link {
     pub fn forget_base(&mut self, field: Field) {
         self.directory[field] = SmolStr::default();
         self.pbx[field] = SmolStr::default();
-        self.based.remove(&field);
+        self.based.remove(field);
         if field == Field::Photo {
             // It has to be read again.
             self.change_mark.clear();

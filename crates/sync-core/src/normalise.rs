@@ -1,9 +1,8 @@
 //! From a directory entry to a person: the PBX's form of every value, with a note for each value that cannot be used.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::person::{DirectoryEntry, Field, Note, Photo, SmolStr, Values};
+use crate::person::{DirectoryEntry, Field, Fields, Note, Photo, SmolStr, Values};
 use crate::phone::PhoneRules;
 use crate::rules::{self, LONGEST_NAME};
 
@@ -44,7 +43,7 @@ pub struct Person {
     /// Which of the values of each attribute is ours.
     pub(crate) ours: [Option<u16>; Field::ALL.len()],
     /// Fields whose attribute has values none of which can be used: never taken for "cleared".
-    pub unusable: BTreeSet<Field>,
+    pub unusable: Fields,
     /// Why MikoPBX would not take the SIP secret, which is in `values` all the same.
     pub refused_secret: Option<String>,
     /// What was odd.
@@ -57,8 +56,8 @@ impl Person {
     pub fn from_entry(entry: &Arc<DirectoryEntry>, base: Option<&Values>, rules: &Rules<'_>) -> Person {
         let mut person = Person {
             entry: Arc::clone(entry),
-            unusable: entry.unusable.clone(),
-            notes: entry.unusable.iter().map(|field| unreadable(*field)).collect(),
+            unusable: entry.unusable,
+            notes: entry.unusable.iter().map(unreadable).collect(),
             ..Person::default()
         };
         person.read_text(Field::Name, base, &name);
@@ -130,7 +129,7 @@ impl Person {
                 self.unusable.insert(Field::Number);
                 self.wish = NumberWish::OutsideLine(raw.to_string());
             }
-            (None, None) if self.unusable.contains(&Field::Number) => self.wish = NumberWish::Unreadable,
+            (None, None) if self.unusable.contains(Field::Number) => self.wish = NumberWish::Unreadable,
             (None, None) => {}
         }
     }
@@ -267,7 +266,7 @@ mod tests {
     fn a_name_mikopbx_refuses_is_unusable_and_another_one_is_taken() {
         let refused = "Tom <script>alert(1)</script>";
         let person = Person::from_entry(&entry(Field::Name, &[refused]), None, &rules());
-        assert!(person.unusable.contains(&Field::Name) && person.values[Field::Name].is_empty());
+        assert!(person.unusable.contains(Field::Name) && person.values[Field::Name].is_empty());
         assert!(person.notes[0].text.contains("HTML"), "{:?}", person.notes);
         check(Field::Name, &[refused, "Tom"], "Tom", false);
         check(Field::Name, &["Delete\tme from here"], "", true);
@@ -325,7 +324,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_used_is_not_a_cleared_one() {
         let person = Person::from_entry(&entry(Field::Mobile, &["ask the front desk"]), None, &rules());
-        assert!(person.unusable.contains(&Field::Mobile));
+        assert!(person.unusable.contains(Field::Mobile));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::link::{Link, LinkState};
 use crate::matching::{Candidates, Match, match_people};
 use crate::normalise::{Person, Rules};
 use crate::pbx::{Holder, PbxSnapshot};
-use crate::person::{AccountState, Attributes, DirectoryKey, EmployeeRows, Field, Note, Photo, SmolStr, Values};
+use crate::person::{
+    AccountState, Attributes, DirectoryKey, EmployeeRows, Field, Fields, Note, Photo, SmolStr, Values,
+};
 use crate::phone::PhoneRules;
 use crate::policy::{BothChanged, Direction, Policy};
 use crate::recency::DirectoryTime;
@@ -98,7 +100,7 @@ impl Plan {
         for person in &self.people {
             let Some(link) = &person.link else { continue };
             let fields = person.conflicts.iter().filter(|conflict| conflict.cause == "both-changed");
-            for field in fields.filter_map(|conflict| conflict.field).filter(|field| link.based.contains(field)) {
+            for field in fields.filter_map(|conflict| conflict.field).filter(|field| link.based.contains(*field)) {
                 let rule = policy.rule(field);
                 if rule.direction == Direction::TwoWay && rule.both_changed == BothChanged::Newest {
                     wanted.entry(person.person.entry.key.clone()).or_default().insert(field);
@@ -136,7 +138,7 @@ impl Plan {
             let fingerprint = SmolStr::from(next());
             person.change_pbx(Field::Secret, fingerprint.clone(), Why::SecretMade);
             let none_there =
-                person.person.values[Field::Secret].is_empty() && !person.person.unusable.contains(&Field::Secret);
+                person.person.values[Field::Secret].is_empty() && !person.person.unusable.contains(Field::Secret);
             if policy.writes(Field::Secret) && none_there {
                 person.change_directory(Field::Secret, fingerprint, Why::SecretMade);
             }
@@ -170,7 +172,7 @@ pub struct PersonPlan {
     /// Values that change, on either side.
     pub changes: Vec<Change>,
     /// Fields in which both sides agree already, so that the base follows them.
-    pub agreed: Vec<Field>,
+    pub agreed: Fields,
     /// What is left for a human.
     pub conflicts: Vec<Conflict>,
     /// What was odd.
@@ -493,7 +495,7 @@ fn draft(person: Person, found: Match, inputs: Inputs<'_>) -> PersonPlan {
         before: Values::default(),
         after: Values::default(),
         changes: Vec::new(),
-        agreed: Vec::new(),
+        agreed: Fields::default(),
         conflicts: Vec::new(),
     };
     let employ = |plan: &mut PersonPlan, at: usize| {

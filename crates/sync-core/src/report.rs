@@ -96,6 +96,15 @@ fn bit(side: Side, field: Field) -> u16 {
     1 << (side as usize * Field::ALL.len() + field as usize)
 }
 
+/// What stands in the directory after a write.
+#[derive(Clone, Debug, Default)]
+pub struct InDirectory {
+    /// The entry's new change mark, when the directory told it.
+    pub change_mark: String,
+    /// MD5 of the photo as it was written, which may need another form than the PBX.
+    pub photo: SmolStr,
+}
+
 /// What became of one person's plan. A plan without outcomes is a preview.
 #[derive(Clone, Debug, Default)]
 pub struct PersonOutcome {
@@ -103,8 +112,6 @@ pub struct PersonOutcome {
     pub user_id: Option<i64>,
     /// `m_Sip.uniqid`, when the run made the employee.
     pub sip_uniqid: SmolStr,
-    /// The entry's new change mark, when the directory told it after a write.
-    pub change_mark: String,
     /// One per change that was tried.
     pub changes: Outcomes,
     /// What was left for a human while the plan was carried out.
@@ -113,8 +120,8 @@ pub struct PersonOutcome {
     pub notes: Vec<Note>,
     /// Whether the link that follows from the PBX's part is stored already.
     pub stored: bool,
-    /// MD5 of the photo as it was written to the directory, which may need another form than the PBX.
-    pub photo_written: String,
+    /// What stands in the directory now, where something was sent to it: most people of a large run have nothing to send.
+    pub in_directory: Option<Box<InDirectory>>,
 }
 
 /// Counts the people of a plan; with outcomes, only what was done counts as done.

@@ -72,12 +72,12 @@ fn decide_new(plan: &mut PersonPlan, inputs: Inputs<'_>) {
 }
 
 fn decide_field(plan: &mut PersonPlan, field: Field, inputs: Inputs<'_>, rules: &Rules<'_>) {
-    if plan.person.unusable.contains(&field) || inputs.policy.rule(field).direction == Direction::Off {
+    if plan.person.unusable.contains(field) || inputs.policy.rule(field).direction == Direction::Off {
         return;
     }
     match verdict(plan, field, inputs) {
         Verdict::Nothing => {}
-        Verdict::Agreed => plan.agreed.push(field),
+        Verdict::Agreed => plan.agreed.insert(field),
         Verdict::ToPbx(_) if field == Field::Secret && plan.person.refused_secret.is_some() => {
             refuse_secret(plan, inputs);
         }

@@ -97,7 +97,7 @@ impl Run<'_, '_> {
             person: account.employee.values[crate::person::Field::Name].to_string(),
             fingerprint: self.job.policy.fingerprint.as_str().into(),
             base: (link.directory.clone(), link.pbx.clone()),
-            based: link.based.clone(),
+            based: link.based,
             unlinks: (account.step == AccountStep::Delete).then_some(link.id).or(account.instead_of),
             link,
         }

@@ -296,7 +296,7 @@ fn after_task(person: &PersonPlan, task: &Task, terms: bases::Terms<'_>, fingerp
         person: person.name(),
         fingerprint: Arc::clone(fingerprint),
         base: before.map(|link| (link.directory.clone(), link.pbx.clone())).unwrap_or_default(),
-        based: before.map(|link| link.based.clone()).unwrap_or_default(),
+        based: before.map(|link| link.based).unwrap_or_default(),
         unlinks: person.instead_of.as_ref().map(|link| link.id),
     }
 }

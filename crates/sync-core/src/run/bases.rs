@@ -116,12 +116,9 @@ fn settle_field(link: &mut Link, person: &PersonPlan, outcome: &PersonOutcome, f
     };
     if outcome.changes.is_done(Side::Directory, field) {
         let written = &person.after[field];
-        let directory = match field {
-            Field::Photo if !outcome.photo_written.is_empty() => &outcome.photo_written.as_str().into(),
-            _ => written,
-        };
-        settled(directory, written);
-    } else if outcome.changes.is_done(Side::Pbx, field) || person.agreed.contains(&field) {
+        let photo = outcome.in_directory.as_ref().map(|now| &now.photo).filter(|photo| !photo.is_empty());
+        settled(photo.filter(|_| field == Field::Photo).unwrap_or(written), written);
+    } else if outcome.changes.is_done(Side::Pbx, field) || person.agreed.contains(field) {
         settled(directory_now, pbx_now);
     } else if person.link.is_none() && policy.attributes.contains_key(&field) {
         // Nothing is based on yet. What was decided and could not be done is decided the same way again: the side it
@@ -142,14 +139,14 @@ fn note_unsettled(link: &mut Link, person: &PersonPlan, terms: Terms<'_>) {
     let earlier = std::mem::take(&mut link.unsettled);
     let before = person.link.as_ref().map(|link| (&link.directory, &link.pbx));
     for &field in terms.policy.attributes.keys() {
-        if person.person.unusable.contains(&field) || terms.policy.rule(field).direction == Direction::Off {
+        if person.person.unusable.contains(field) || terms.policy.rule(field).direction == Direction::Off {
             link.unsettled.extend(earlier.iter().filter(|one| one.field == field).cloned());
             continue;
         }
         let moved = before.is_none_or(|(directory, pbx)| {
             (&directory[field], &pbx[field]) != (&link.directory[field], &link.pbx[field])
         });
-        if moved || !link.based.contains(&field) {
+        if moved || !link.based.contains(field) {
             continue;
         }
         let sides = [
@@ -169,11 +166,10 @@ fn note_unsettled(link: &mut Link, person: &PersonPlan, terms: Terms<'_>) {
 fn change_mark(link: &Link, person: &PersonPlan, outcome: &PersonOutcome) -> String {
     let written = outcome.changes.is_done(Side::Directory, Field::Photo);
     let not_decided = link.directory[Field::Photo] != person.person.values[Field::Photo] && !written;
-    if not_decided && !person.person.unusable.contains(&Field::Photo) {
+    if not_decided && !person.person.unusable.contains(Field::Photo) {
         String::new()
-    } else if outcome.change_mark.is_empty() {
-        person.person.entry.change_mark.clone()
     } else {
-        outcome.change_mark.clone()
+        let told = outcome.in_directory.as_ref().map(|now| &now.change_mark).filter(|mark| !mark.is_empty());
+        told.unwrap_or(&person.person.entry.change_mark).clone()
     }
 }

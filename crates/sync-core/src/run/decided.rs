@@ -55,7 +55,7 @@ fn done_for(person: &PersonPlan, outcome: &PersonOutcome, decisions: &Decisions)
         let now = (person.person.values[field].as_str(), person.before[field].as_str());
         let compared = matches!(person.action, Action::Adopt(_) | Action::Keep);
         let outdated = compared && now != (decision.directory_value.as_str(), decision.pbx_value.as_str());
-        let agreed = person.agreed.contains(&field);
+        let agreed = person.agreed.contains(field);
         if carried_out || outdated || agreed {
             ids.push(decision.id);
         }

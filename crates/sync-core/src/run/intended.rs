@@ -1,7 +1,7 @@
 //! What is intended for some people, and what it came to: the two ends of every write to the PBX, as the journal keeps them.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::tasks::PersonTask;
 use crate::journal::{ChangeRecord, Intent, Progress, SettleBatch};
 use crate::link::Link;
 use crate::pbx::{Applied, Task};
-use crate::person::{Field, SmolStr, Values};
+use crate::person::{Field, Fields, SmolStr, Values};
 use crate::plan::Side;
 
 /// The word for an account as a whole in the record of a run.
@@ -31,7 +31,7 @@ pub(super) struct AfterTask {
     pub(super) base: (Values, Values),
     /// The fields that had a base.
     #[serde(default)]
-    pub(super) based: BTreeSet<Field>,
+    pub(super) based: Fields,
     /// The link that goes: another entry's whose place is taken, or that of an employee who is deleted.
     #[serde(default)]
     pub(super) unlinks: Option<i64>,
@@ -42,8 +42,8 @@ impl AfterTask {
     pub(super) fn keep_base(&mut self, field: Field) {
         self.link.directory[field] = self.base.0[field].clone();
         self.link.pbx[field] = self.base.1[field].clone();
-        if !self.based.contains(&field) {
-            self.link.based.remove(&field);
+        if !self.based.contains(field) {
+            self.link.based.remove(field);
         }
         if field == Field::Photo {
             // The next run asks for it again.

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::directory::Coverage;
     use crate::normalise::Person;
-    use crate::person::{EmployeeRows, Values};
+    use crate::person::{EmployeeRows, Fields, Values};
     use crate::phone::PhoneRules;
     use crate::plan::Why;
 
@@ -186,7 +186,7 @@ mod tests {
                 before: Values::default(),
                 after: Values::default(),
                 changes: Vec::new(),
-                agreed: Vec::new(),
+                agreed: Fields::default(),
                 conflicts: Vec::new(),
                 notes: Vec::new(),
             };

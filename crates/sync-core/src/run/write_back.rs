@@ -137,7 +137,7 @@ impl Run<'_, '_> {
         let attribute = self.job.policy.attributes.get(&Field::Photo).map_or("", String::as_str);
         let image = picture::for_directory(&bytes, picture::most_bytes(attribute))
             .map_err(|reason| format!("{reason}; the photo of {} stays on the PBX alone", person.name()))?;
-        outcome.photo_written = picture::md5(&image);
+        outcome.in_directory.get_or_insert_default().photo = picture::md5(&image).into();
         Ok(image)
     }
 }
@@ -171,7 +171,7 @@ fn note_written(person: &PersonPlan, change: &Change, result: &WriteOutcome, out
     let not_done = |text: &str| Outcome::NotDone(text.to_owned());
     let noted = match result {
         WriteOutcome::Written { change_mark } => {
-            outcome.change_mark = change_mark.clone();
+            outcome.in_directory.get_or_insert_default().change_mark.clone_from(change_mark);
             Outcome::Done
         }
         WriteOutcome::ChangedMeanwhile => {
