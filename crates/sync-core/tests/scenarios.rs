@@ -416,15 +416,17 @@ fn cancelling_stops_the_writing_back_and_the_next_run_completes_it() {
 
 // Batches
 
-/// More new people than one batch takes, whose intents are recorded together.
-const MANY: usize = 900;
+/// More new people than are intended at once, twice.
+const MANY: usize = 1_500;
+/// For how many of them there are intents while the first are made: theirs, and those of the next.
+const INTENDED: usize = 1_200;
 
 fn with_many_new_people() -> Scene {
     let mut scene = Scene::new();
     scene.policy.write_back = false;
     scene.pbx.sql("UPDATE m_PbxSettings SET value = '4' WHERE key = 'PBXInternalExtensionLength'");
     for n in 0..MANY {
-        scene.directory.add(&format!("p{n:03}"), &[(Name, &format!("Person {n}"))]);
+        scene.directory.add(&format!("p{n:04}"), &[(Name, &format!("Person {n}"))]);
     }
     scene
 }
@@ -464,7 +466,50 @@ fn a_run_that_dies_between_two_batches_is_settled_by_the_next() {
         assert!(progress.phase != "applying" || progress.done < 400, "the process dies");
     })));
     scene.sync_and_die();
-    assert_the_next_run_makes_the_rest(&mut scene, MANY);
+    assert_the_next_run_makes_the_rest(&mut scene, INTENDED);
+}
+
+#[test]
+fn somebody_who_was_refused_a_value_is_made_without_it_while_others_are_intended() {
+    let mut scene = with_many_new_people();
+    scene.directory.set("p0001", Mobile, "+79161230001");
+    let pbx = scene.pbx.connect();
+    scene.host.on_progress = RefCell::new(Some(Box::new(move |progress| {
+        if progress.phase == "applying" && progress.done == 0 {
+            let sql = "INSERT INTO m_Extensions (number, type, callerid, userid, is_general_user_number)
+                       VALUES ('79161230001', 'EXTERNAL', 'Somebody', 999, '0')";
+            pbx.execute_batch(sql).expect("an edit of somebody else");
+        }
+    })));
+    let report = scene.sync();
+    assert!(reasons(&report, "p0001", Mobile).contains("79161230001"), "{}", told(&report));
+    let links = scene.journal.links(scene.policy.server_id).expect("links");
+    assert_eq!(links.len(), MANY);
+    assert!(links.iter().all(|link| scene.employees_named(&link.shown[Name]) == 1));
+    assert_eq!(scene.journal.open_intents().expect("intents"), []);
+}
+
+#[test]
+fn what_could_not_be_stored_while_the_pbx_was_written_to_is_settled_by_the_next_run() {
+    let mut scene = with_many_new_people();
+    let fault = scene.module_database();
+    scene.host.on_progress = RefCell::new(Some(Box::new(move |progress| {
+        if progress.phase == "applying" && progress.done == 200 {
+            fault
+                .execute_batch(
+                    "CREATE TRIGGER fault BEFORE INSERT ON links BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+                )
+                .expect("a fault");
+        }
+    })));
+    let ended = scene.try_sync().map(|report| report.summary);
+    assert!(
+        matches!(&ended, Err(RunError::Journal(error)) if error.to_string().contains("the disk is full")),
+        "{ended:?}"
+    );
+    assert_eq!(scene.journal.links(scene.policy.server_id).expect("links"), []);
+    scene.module_database().execute_batch("DROP TRIGGER fault").expect("no fault");
+    assert_the_next_run_makes_the_rest(&mut scene, INTENDED);
 }
 
 // Transactions

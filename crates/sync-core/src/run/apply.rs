@@ -118,7 +118,7 @@ impl Run<'_, '_> {
         }
         while let Some(batch) = intended.next() {
             let ended = self.apply_batch(batch, state, outcomes);
-            let ended = ended.and_then(|()| if intended.len() > 0 { self.stop_if_cancelled() } else { Ok(()) });
+            let ended = ended.and_then(|()| if intended.len() > 0 { self.stop_between_batches() } else { Ok(()) });
             if ended.is_err() {
                 // What was not begun has not happened.
                 state.done.intents.extend(intended.flat_map(|batch| batch.intents));
@@ -127,6 +127,12 @@ impl Run<'_, '_> {
         }
         self.end(state)?;
         self.tell(state)
+    }
+
+    /// While the recorder stores something the question may go unanswered; before the next group it is asked again.
+    fn stop_between_batches(&self) -> Result<(), RunError> {
+        let cancelled = self.session.journal.cancel_requested(self.run_id).unwrap_or(false);
+        if cancelled { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
     /// Stores what is left, also when the run has ended early.

@@ -91,6 +91,11 @@ impl Scene {
         move || Journal::open(&module).expect("opens")
     }
 
+    /// The module's database, past the journal.
+    pub(crate) fn module_database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.journal.paths().database()).expect("the module's database")
+    }
+
     /// Synchronises by hand.
     pub(crate) fn try_sync(&mut self) -> Result<Report, RunError> {
         self.run(self.limits.clone(), true).map(|report| report.expect("a run that somebody started"))
@@ -143,7 +148,7 @@ impl Scene {
 
     /// A run whose PBX transaction is committed and which then cannot settle anything, as one that dies at that moment.
     pub(crate) fn sync_without_settling(&mut self) {
-        let module = rusqlite::Connection::open(self.journal.paths().database()).expect("the module's database");
+        let module = self.module_database();
         for event in ["INSERT", "UPDATE"] {
             let sql = format!(
                 "CREATE TRIGGER refuse_{event} BEFORE {event} ON links BEGIN SELECT RAISE(ABORT, 'the process died'); END"
