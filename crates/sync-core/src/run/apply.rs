@@ -164,9 +164,9 @@ impl Run<'_, '_> {
     fn end(&mut self, state: &mut State<'_>) -> Result<(), RunError> {
         match state.recorder.end() {
             Ok(intended) => state.ahead.extend(intended),
-            Err((error, batch)) => {
-                state.not_stored.push(batch);
-                return Err(error.into());
+            Err(not_stored) => {
+                state.not_stored.push(not_stored.done);
+                return Err(not_stored.error.into());
             }
         }
         Ok(())

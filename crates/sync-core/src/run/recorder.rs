@@ -25,14 +25,20 @@ pub(super) struct Order {
     pub(super) intended: Vec<Intended>,
 }
 
-/// What was intended, now with the ids of its intents, and what the log is to tell; or what went wrong, and what was done
-/// and is not stored for it.
-type Answer = Result<(Vec<Intended>, Vec<String>), (JournalError, SettleBatch)>;
+/// An order that could not be stored.
+pub(super) struct NotStored {
+    pub(super) error: JournalError,
+    /// What was done.
+    pub(super) done: SettleBatch,
+}
+
+/// What was intended, now with the ids of its intents, and what the log is to tell.
+type Answer = Result<(Vec<Intended>, Vec<String>), Box<NotStored>>;
 
 /// Takes one order at a time.
 pub(super) enum Recorder {
     /// On the thread of the run.
-    Here(Of, Option<Answer>),
+    Here { of: Of, answer: Option<Box<Answer>> },
     /// On a thread of its own.
     Beside { orders: SyncSender<Order>, answers: Receiver<Answer>, waiting: bool },
 }
@@ -40,7 +46,7 @@ pub(super) enum Recorder {
 impl Recorder {
     /// A recorder on the run's own thread.
     pub(super) fn here(of: Of) -> Recorder {
-        Recorder::Here(of, None)
+        Recorder::Here { of, answer: None }
     }
 
     /// A recorder on a thread of `scope`, which ends with this recorder.
@@ -60,7 +66,7 @@ impl Recorder {
     /// Begins to store. `journal` is the run's own connection.
     pub(super) fn begin(&mut self, order: Order, journal: &mut Journal) {
         match self {
-            Recorder::Here(of, answer) => *answer = Some(record(of, order, journal)),
+            Recorder::Here { of, answer } => *answer = Some(Box::new(record(of, order, journal))),
             Recorder::Beside { orders, waiting, .. } => {
                 *waiting = true;
                 // When the thread is gone, the end of this tells.
@@ -70,9 +76,9 @@ impl Recorder {
     }
 
     /// Waits until what was begun is stored; without anything begun there is nothing to wait for.
-    pub(super) fn end(&mut self) -> Result<Vec<Intended>, (JournalError, SettleBatch)> {
+    pub(super) fn end(&mut self) -> Result<Vec<Intended>, Box<NotStored>> {
         let answer = match self {
-            Recorder::Here(_, answer) => answer.take(),
+            Recorder::Here { answer, .. } => answer.take().map(|answer| *answer),
             Recorder::Beside { answers, waiting, .. } => std::mem::take(waiting).then(|| match answers.recv() {
                 Ok(answer) => answer,
                 Err(_) => panic!("the thread that stores what a run does has panicked"),
@@ -91,7 +97,7 @@ fn record(of: &Of, order: Order, journal: &mut Journal) -> Answer {
     let batch = done.into_batch(of.run_id, &of.fingerprint);
     let recorded = match journal.settle_and_intend(&batch, &intents) {
         Ok(recorded) => recorded,
-        Err(error) => return Err((error, batch)),
+        Err(error) => return Err(Box::new(NotStored { error, done: batch })),
     };
     let mut ids = recorded.intents.into_iter();
     for batch in &mut intended {
