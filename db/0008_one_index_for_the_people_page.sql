@@ -1,5 +1,5 @@
 -- The people page in every order it offers, and its search, from one index: by name in its own order, by others sorted
--- when asked for. Six indexes, most in an order of their own, cost every new person six places to write to.
+-- when asked for. Seven indexes, most in an order of their own, cost every new person seven places to write to.
 DROP INDEX links_by_name;
 DROP INDEX links_by_number;
 DROP INDEX links_by_mobile;

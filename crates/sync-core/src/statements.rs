@@ -1,4 +1,4 @@
-//! How many SQL statements a connection has run: what shows, at debug level, that nobody unchanged costs a query.
+//! How many SQL statements one or more connections to a database have run: what shows, at debug level, that nobody unchanged costs a query.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
-/// A count of the statements a connection has begun.
+/// A count of the statements its connections have begun.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statements(Arc<AtomicU64>);
 

@@ -727,7 +727,7 @@ fn people_are_sorted_filtered_and_paged() {
     assert_eq!((page.len(), total), (0, 7));
 }
 
-/// Prints how long it takes; the assertions are about the answers, and that each order of the page has its index.
+/// Prints how long it takes; the assertions are about the answers, and that the page is read from its index alone.
 #[test]
 fn a_hundred_thousand_people() {
     let mut m = module();
@@ -754,18 +754,16 @@ fn a_hundred_thousand_people() {
     let query = PeopleQuery { server_id: Some(m.server), search: "04242 СЕМ".to_owned(), ..everyone() };
     assert_eq!(timed("search", || m.journal.people(&query).unwrap()).1, 1);
 
-    for order in [
-        "sort_name, id",
-        "sort_number, id",
-        "mobile_shown, id",
-        "email_shown COLLATE NOCASE, id",
-        "state, sort_name, id",
-        "since, id",
-    ] {
-        let sql =
-            format!("EXPLAIN QUERY PLAN SELECT id FROM links WHERE 1 AND +server_id = 1 ORDER BY {order} LIMIT 50");
-        let plan: String = m.raw().query_row(&sql, [], |row| row.get(3)).unwrap();
-        assert!(plan.contains("USING COVERING INDEX links_by_"), "{order}: {plan}");
+    for (order, sorted) in [("sort_name, id", false), ("email_shown COLLATE NOCASE, id", true)] {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT id FROM links INDEXED BY links_page WHERE server_id = 1 ORDER BY {order} LIMIT 50"
+        );
+        let raw = m.raw();
+        let mut plan = raw.prepare(&sql).unwrap();
+        let steps = plan.query_map([], |row| row.get::<_, String>(3)).unwrap().map(Result::unwrap);
+        let steps: Vec<String> = steps.collect();
+        assert!(steps[0].contains("USING COVERING INDEX links_page"), "{order}: {steps:?}");
+        assert_eq!(steps.len() > 1, sorted, "{order}: {steps:?}");
     }
 }
 

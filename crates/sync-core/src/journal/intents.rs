@@ -72,9 +72,31 @@ pub struct Progress {
 pub struct Recorded {
     /// Ids of the intents, in the order given.
     pub intents: Vec<i64>,
-    /// Sentences for the log: links that were not stored as they were given. It may have been called on a thread that logs
-    /// nowhere.
-    pub warnings: Vec<String>,
+    /// Servers whose links were not stored as they were given.
+    pub otherwise: Vec<StoredOtherwise>,
+}
+
+/// A server whose links were not stored as they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredOtherwise {
+    server_id: i64,
+    storing: Storing,
+}
+
+impl StoredOtherwise {
+    /// Tells the log: what stores the links may be on a thread that logs nowhere.
+    pub fn log(self) {
+        let StoredOtherwise { server_id, storing } = self;
+        match storing {
+            Storing::Whole => {}
+            Storing::WithoutBase => log::warn!(
+                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
+            ),
+            Storing::No => {
+                log::warn!("server {server_id} was deleted in the middle of its run; its links are not stored");
+            }
+        }
+    }
 }
 
 impl Journal {
@@ -100,7 +122,7 @@ impl Journal {
     /// out; the events are kept, because what happened on the PBX must be announced.
     pub fn settle(&mut self, batch: &SettleBatch) -> Result<(), JournalError> {
         let recorded = self.settle_and_intend(batch, &[])?;
-        recorded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        recorded.otherwise.into_iter().for_each(StoredOtherwise::log);
         Ok(())
     }
 
@@ -108,7 +130,7 @@ impl Journal {
     pub fn settle_and_intend(&mut self, batch: &SettleBatch, intents: &[Intent]) -> Result<Recorded, JournalError> {
         self.write(|tx| {
             delete_by_id(tx, "DELETE FROM links WHERE id = ?1", &batch.unlinked)?;
-            let warnings = store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
+            let otherwise = store_links(tx, &batch.links, batch.fingerprint.as_deref())?;
             insert_events(tx, &batch.events, false)?;
             runs::insert_changes(tx, &batch.changes)?;
             delete_by_id(tx, "DELETE FROM intents WHERE id = ?1", &batch.intents_done)?;
@@ -117,7 +139,7 @@ impl Journal {
                 tx.prepare_cached(sql)?.execute(params![run_id, done, total])?;
             }
             let intents = intents.iter().map(|intent| insert(tx, intent)).collect::<rusqlite::Result<_>>()?;
-            Ok(Recorded { intents, warnings })
+            Ok(Recorded { intents, otherwise })
         })
     }
 
@@ -175,24 +197,25 @@ fn intent_from_row(row: &Row<'_>) -> rusqlite::Result<Intent> {
 }
 
 /// What becomes of the links of one server.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Storing {
     Whole,
     WithoutBase,
     No,
 }
 
-/// Answers sentences for the log.
-fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) -> Result<Vec<String>, JournalError> {
-    let (mut known, mut warnings) = (BTreeMap::new(), Vec::new());
+fn store_links(
+    tx: &Transaction<'_>,
+    links: &[Link],
+    fingerprint: Option<&str>,
+) -> Result<Vec<StoredOtherwise>, JournalError> {
+    let mut known = BTreeMap::new();
     for link in links {
         let storing = match known.get(&link.server_id) {
             Some(storing) => *storing,
             None => storing(tx, link.server_id, fingerprint)?,
         };
-        if known.insert(link.server_id, storing).is_none() {
-            warnings.extend(storing.warning(link.server_id));
-        }
+        known.insert(link.server_id, storing);
         match storing {
             Storing::Whole => drop(Journal::upsert_link(tx, link)?),
             Storing::WithoutBase => {
@@ -203,21 +226,8 @@ fn store_links(tx: &Transaction<'_>, links: &[Link], fingerprint: Option<&str>) 
             Storing::No => {}
         }
     }
-    Ok(warnings)
-}
-
-impl Storing {
-    fn warning(self, server_id: i64) -> Option<String> {
-        match self {
-            Storing::Whole => None,
-            Storing::WithoutBase => Some(format!(
-                "the mapping of server {server_id} was changed in the middle of its run; the next run compares anew"
-            )),
-            Storing::No => {
-                Some(format!("server {server_id} was deleted in the middle of its run; its links are not stored"))
-            }
-        }
-    }
+    let otherwise = known.into_iter().filter(|(_, storing)| *storing != Storing::Whole);
+    Ok(otherwise.map(|(server_id, storing)| StoredOtherwise { server_id, storing }).collect())
 }
 
 fn storing(tx: &Transaction<'_>, server_id: i64, fingerprint: Option<&str>) -> rusqlite::Result<Storing> {

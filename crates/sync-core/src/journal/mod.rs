@@ -40,7 +40,7 @@ pub use decisions::DecisionRecord;
 pub use edits::MAX_EDITS;
 pub use error::JournalError;
 pub use held::HeldRun;
-pub use intents::{Intent, OUTBOX_UNMERGED, Progress, Recorded, SettleBatch};
+pub use intents::{Intent, OUTBOX_UNMERGED, Progress, Recorded, SettleBatch, StoredOtherwise};
 pub use legacy::{LegacyServer, TakenOver};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;

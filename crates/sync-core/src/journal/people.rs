@@ -89,8 +89,7 @@ fn condition(query: &PeopleQuery) -> (String, Vec<Value>) {
     let mut terms = vec!["1".to_owned()];
     let mut values = Vec::new();
     if let Some(server_id) = query.server_id {
-        // The plus keeps SQLite from finding the server's rows first and sorting all of them.
-        terms.push("+server_id = ?".to_owned());
+        terms.push("server_id = ?".to_owned());
         values.push(Value::Integer(server_id));
     }
     let wanted = fold(query.search.trim());

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Journal, JournalError};
+use super::{BUSY_TIMEOUT, Journal, JournalError};
 use crate::person::{DirectoryKey, Field};
 
 /// How many runs of each server are kept however old they are.
@@ -226,6 +226,14 @@ impl Journal {
             let cancel = statement.query_row([run_id], |row| row.get(0)).optional()?;
             Ok(cancel.unwrap_or(true))
         })
+    }
+
+    /// As [`Journal::cancel_requested`]; `None` where that cannot be told without waiting for another connection.
+    pub fn cancel_requested_at_once(&self, run_id: i64) -> Option<bool> {
+        self.connection.busy_timeout(Duration::ZERO).ok()?;
+        let requested = self.cancel_requested(run_id).ok();
+        self.connection.busy_timeout(BUSY_TIMEOUT).ok()?;
+        requested
     }
 
     /// Marks runs that were left by a program that died as failed, and answers their number. Only for the holder of

@@ -37,7 +37,7 @@ type Place = (u64, i64);
 /// The bits of a [`Place`] that hold the row's `id`: those of rows beyond are very rare.
 const ROW: u64 = 0xff_ffff;
 
-/// Rows by the hash of a value. On a large PBX there are very many, so most take eight bytes.
+/// Rows by the hash of a value. On a large PBX there are very many, so most are eight bytes.
 #[derive(Clone, Debug, Default)]
 struct Places {
     /// Hash and row in one.
@@ -47,6 +47,13 @@ struct Places {
 }
 
 impl Places {
+    /// Packs very many at once.
+    fn new(places: &[Place]) -> Places {
+        let near = places.iter().filter_map(|place| packed(*place)).collect();
+        let far = places.iter().copied().filter(|place| packed(*place).is_none()).collect();
+        Places { near, far }
+    }
+
     /// The rows of a hash.
     fn of(&self, hash: u64) -> impl Iterator<Item = i64> + '_ {
         let near = self.near.range(hash..=hash | ROW).map(|place| (place & ROW) as i64);
@@ -54,13 +61,18 @@ impl Places {
     }
 
     fn extend(&mut self, places: impl IntoIterator<Item = Place>) {
-        for (hash, row) in places {
-            match u64::try_from(row) {
-                Ok(near) if near <= ROW => self.near.insert(hash | near),
-                _ => self.far.insert((hash, row)),
+        for place in places {
+            match packed(place) {
+                Some(near) => self.near.insert(near),
+                None => self.far.insert(place),
             };
         }
     }
+}
+
+/// Hash and row in one, where the row fits in.
+fn packed((hash, row): Place) -> Option<u64> {
+    u64::try_from(row).ok().filter(|row| *row <= ROW).map(|row| hash | row)
 }
 
 /// What was written, for the index.
@@ -131,11 +143,7 @@ impl Index {
                 }
             }
         }
-        let mut index = Index { places: Places::default(), smallest_numbers: smallest_numbers(connection)?, version };
-        // In their order they take less time and room.
-        places.sort_unstable();
-        index.places.extend(places);
-        Ok(index)
+        Ok(Index { places: Places::new(&places), smallest_numbers: smallest_numbers(connection)?, version })
     }
 
     /// Takes in what this connection has committed.

@@ -20,9 +20,6 @@ const INTENDED_AT_ONCE: usize = 3;
 /// the PBX's report of a change of ours is known as such ([`crate::recency`]).
 const UNTOLD: i64 = 30_000;
 
-/// Groups from which on what happens is stored on a thread of its own.
-const WORTH_A_THREAD: usize = 2;
-
 /// Batches whose intents are recorded in one transaction: some of new people, or one of others.
 struct Group<'b> {
     batches: &'b [Vec<usize>],
@@ -63,7 +60,7 @@ impl Run<'_, '_> {
         let groups = groups(plan, &batches);
         let (server_id, fingerprint) = (self.job.policy.server_id, self.job.policy.fingerprint.clone());
         let of = Of { run_id: self.run_id, server_id, fingerprint };
-        if groups.len() < WORTH_A_THREAD {
+        if !groups.windows(2).any(|two| two[0].new && two[1].new) {
             return self.apply_groups(plan, &groups, Recorder::here(of), outcomes);
         }
         let journal = self.session.journal.beside()?;
@@ -77,13 +74,14 @@ impl Run<'_, '_> {
         recorder: Recorder,
         outcomes: &mut [PersonOutcome],
     ) -> Result<(), RunError> {
-        let total = groups.iter().flat_map(|group| group.batches).map(Vec::len).sum();
+        let total: usize = groups.iter().flat_map(|group| group.batches).map(Vec::len).sum();
         self.progress.enter("applying", total as u64, self.session.host);
+        let begins = journal::Progress { run_id: self.run_id, done: 0, total: total as i64 };
         let mut state = State {
             plan,
             recorder,
             ahead: Vec::new(),
-            done: Done::default(),
+            done: Done { progress: (total > 0).then_some(begins), ..Done::default() },
             not_stored: Vec::new(),
             applied: 0,
             total,
@@ -129,10 +127,10 @@ impl Run<'_, '_> {
         self.tell(state)
     }
 
-    /// While the recorder stores something the question may go unanswered; before the next group it is asked again.
+    /// While the recorder commits the question goes unanswered; it is asked again after the next batch.
     fn stop_between_batches(&self) -> Result<(), RunError> {
-        let cancelled = self.session.journal.cancel_requested(self.run_id).unwrap_or(false);
-        if cancelled { Err(RunError::Cancelled) } else { Ok(()) }
+        let cancelled = self.session.journal.cancel_requested_at_once(self.run_id);
+        if cancelled == Some(true) { Err(RunError::Cancelled) } else { Ok(()) }
     }
 
     /// Stores what is left, also when the run has ended early.
@@ -140,11 +138,10 @@ impl Run<'_, '_> {
         let ended = self.end(state);
         let ahead = std::mem::take(&mut state.ahead);
         state.done.intents.extend(ahead.into_iter().flat_map(|batch| batch.intents));
-        for batch in std::mem::take(&mut state.not_stored) {
-            self.session.journal.settle(&batch)?;
-        }
+        let again = std::mem::take(&mut state.not_stored);
+        let again = again.iter().try_for_each(|batch| self.session.journal.settle(batch));
         let stored = self.store_done(state);
-        ended.and(stored)
+        ended.and(again.map_err(RunError::from)).and(stored)
     }
 
     fn store_done(&mut self, state: &mut State<'_>) -> Result<(), RunError> {

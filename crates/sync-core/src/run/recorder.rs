@@ -1,13 +1,14 @@
 //! Stores what a run has done and what it intends next. Where there is much of it that happens on a thread of its own, over
 //! a second connection, while the PBX is written to.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
 use log::warn;
 
 use super::intended::{Done, Intended};
-use crate::journal::{Journal, JournalError, SettleBatch};
+use crate::journal::{Journal, JournalError, SettleBatch, StoredOtherwise};
 
 /// The run whose work is stored.
 #[derive(Clone)]
@@ -33,14 +34,14 @@ pub(super) struct NotStored {
 }
 
 /// What was intended, now with the ids of its intents, and what the log is to tell.
-type Answer = Result<(Vec<Intended>, Vec<String>), Box<NotStored>>;
+type Answer = Result<(Vec<Intended>, Vec<StoredOtherwise>), Box<NotStored>>;
 
 /// Takes one order at a time.
 pub(super) enum Recorder {
     /// On the thread of the run.
     Here { of: Of, answer: Option<Box<Answer>> },
-    /// On a thread of its own.
-    Beside { orders: SyncSender<Order>, answers: Receiver<Answer>, waiting: bool },
+    /// On a thread of its own, which sends the answer, or what it has panicked with.
+    Beside { orders: SyncSender<Order>, answers: Receiver<thread::Result<Answer>>, waiting: bool },
 }
 
 impl Recorder {
@@ -49,18 +50,27 @@ impl Recorder {
         Recorder::Here { of, answer: None }
     }
 
-    /// A recorder on a thread of `scope`, which ends with this recorder.
+    /// A recorder on a thread of `scope`, which ends with this recorder; on the run's own thread where there can be no other.
     pub(super) fn beside<'scope>(of: Of, mut journal: Journal, scope: &'scope Scope<'scope, '_>) -> Recorder {
         let (orders, ordered) = sync_channel::<Order>(1);
         let (answer, answers) = sync_channel(1);
-        scope.spawn(move || {
+        let beside = of.clone();
+        let body = move || {
             for order in ordered {
-                if answer.send(record(&of, order, &mut journal)).is_err() {
+                let answered = catch_unwind(AssertUnwindSafe(|| record(&beside, order, &mut journal)));
+                let ends = answered.is_err();
+                if answer.send(answered).is_err() || ends {
                     break;
                 }
             }
-        });
-        Recorder::Beside { orders, answers, waiting: false }
+        };
+        match thread::Builder::new().spawn_scoped(scope, body) {
+            Ok(_) => Recorder::Beside { orders, answers, waiting: false },
+            Err(error) => {
+                warn!("no thread can be had to store what the run does, which takes longer so: {error}");
+                Recorder::here(of)
+            }
+        }
     }
 
     /// Begins to store. `journal` is the run's own connection.
@@ -80,13 +90,14 @@ impl Recorder {
         let answer = match self {
             Recorder::Here { answer, .. } => answer.take().map(|answer| *answer),
             Recorder::Beside { answers, waiting, .. } => std::mem::take(waiting).then(|| match answers.recv() {
-                Ok(answer) => answer,
-                Err(_) => panic!("the thread that stores what a run does has panicked"),
+                Ok(Ok(answer)) => answer,
+                Ok(Err(panicked)) => resume_unwind(panicked),
+                Err(gone) => resume_unwind(Box::new(gone)),
             }),
         };
         let Some(answer) = answer else { return Ok(Vec::new()) };
-        let (intended, warnings) = answer?;
-        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let (intended, otherwise) = answer?;
+        otherwise.into_iter().for_each(StoredOtherwise::log);
         Ok(intended)
     }
 }
@@ -103,5 +114,5 @@ fn record(of: &Of, order: Order, journal: &mut Journal) -> Answer {
     for batch in &mut intended {
         batch.intents = ids.by_ref().take(batch.tasks.len()).collect();
     }
-    Ok((intended, recorded.warnings))
+    Ok((intended, recorded.otherwise))
 }
