@@ -1,4 +1,5 @@
-//! How many SQL statements one or more connections to a database have run: what shows, at debug level, that nobody unchanged costs a query.
+//! How many SQL statements one or more connections to a database have run: what shows, at debug level, that nobody
+//! unchanged costs a query.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

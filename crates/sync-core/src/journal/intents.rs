@@ -102,7 +102,7 @@ impl StoredOtherwise {
 impl Journal {
     /// Commits what is about to be done, in one transaction; answers the ids in the order given.
     pub fn record_intents(&mut self, intents: &[Intent]) -> Result<Vec<i64>, JournalError> {
-        self.write(|tx| intents.iter().map(|intent| Ok(insert(tx, intent)?)).collect())
+        Ok(self.settle_and_intend(&SettleBatch::default(), intents)?.intents)
     }
 
     /// Every intent not settled yet, in the order of recording: those of the present run's batches, or those left by a

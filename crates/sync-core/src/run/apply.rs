@@ -6,7 +6,7 @@ use super::intended::{AfterTask, Done, Intended};
 use super::recorder::{Of, Order, Recorder};
 use super::tasks::{PersonTask, batches, fields, tasks_of, without};
 use super::{Run, RunError, bases, deliver};
-use crate::journal::{self, SettleBatch};
+use crate::journal::{Progress, SettleBatch};
 use crate::pbx::{Applied, Task, TaskOutcome};
 use crate::person::Field;
 use crate::plan::{Action, PersonPlan, Plan, Side};
@@ -52,6 +52,14 @@ struct State<'p> {
     told: i64,
 }
 
+impl State<'_> {
+    /// How far the run is goes with what is stored next.
+    fn note_progress(&mut self, run_id: i64) {
+        let (done, total) = (self.applied as i64, self.total as i64);
+        self.done.progress = Some(Progress { run_id, done, total });
+    }
+}
+
 impl Run<'_, '_> {
     /// Carries out the PBX's side of the plan, batch by batch. What some batches did is stored together with the intents of
     /// later ones, in any case before this ends.
@@ -76,17 +84,19 @@ impl Run<'_, '_> {
     ) -> Result<(), RunError> {
         let total: usize = groups.iter().flat_map(|group| group.batches).map(Vec::len).sum();
         self.progress.enter("applying", total as u64, self.session.host);
-        let begins = journal::Progress { run_id: self.run_id, done: 0, total: total as i64 };
         let mut state = State {
             plan,
             recorder,
             ahead: Vec::new(),
-            done: Done { progress: (total > 0).then_some(begins), ..Done::default() },
+            done: Done::default(),
             not_stored: Vec::new(),
             applied: 0,
             total,
             told: self.session.host.now(),
         };
+        if total > 0 {
+            state.note_progress(self.run_id);
+        }
         let ended = groups.iter().enumerate().try_for_each(|(at, group)| {
             let next = groups.get(at + 1).filter(|next| group.new && next.new);
             self.apply_group(group, next, &mut state, outcomes)
@@ -211,8 +221,7 @@ impl Run<'_, '_> {
             self.apply_again(again, state, outcomes)?;
         }
         self.progress.step(state.applied as u64, self.session.host);
-        let (done, total) = (state.applied as i64, state.total as i64);
-        state.done.progress = Some(journal::Progress { run_id: self.run_id, done, total });
+        state.note_progress(self.run_id);
         Ok(())
     }
 
