@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 const PEOPLE: usize = 60;
+/// People the schema is told of. Which ones is the server's choice: Samba goes by their random objectGUIDs.
+const LOOKED_AT: usize = 50;
 
 #[test]
 fn units_attributes_and_photos_of_openldap() {
@@ -28,7 +30,10 @@ fn check(server: &Directory, security: &str) {
     plugin.install().data();
     let mut settings = server.settings(security);
     settings["attributes"]["userPasswordAttribute"] = json!("employeeNumber");
-    server.set(&crowd(PEOPLE)[0].login, "employeeNumber", "Kj8sHd72LmQp4Xz9Vb3T");
+    // One more than may be left out.
+    for person in &crowd(PEOPLE)[..=PEOPLE - LOOKED_AT] {
+        server.set(&person.login, "employeeNumber", "Kj8sHd72LmQp4Xz9Vb3T");
+    }
 
     let below = server.add_unit("Вторая линия");
     server.move_to(&crowd(PEOPLE)[3].login, &below);
@@ -50,7 +55,7 @@ fn check(server: &Directory, security: &str) {
     }
 
     let schema = plugin.request("get-directory-schema", settings.clone()).data().clone();
-    assert_eq!(schema["people"], json!(50));
+    assert_eq!(schema["people"], json!(LOOKED_AT));
     let attributes = schema["attributes"].as_array().expect("attributes");
     let named = |name: &str| -> &Value {
         attributes
@@ -58,10 +63,14 @@ fn check(server: &Directory, security: &str) {
             .find(|row| row["name"] == json!(name))
             .unwrap_or_else(|| panic!("{name} is not in the schema"))
     };
-    assert_eq!(named("mail")["filled"], json!(50));
+    assert_eq!(named("mail")["filled"], json!(LOOKED_AT));
     assert!(named("mail")["sample"].as_str().is_some_and(|sample| sample.ends_with("@example.test")));
     assert_eq!(named("facsimileTelephoneNumber")["filled"], json!(0));
-    assert_eq!((&named("employeeNumber")["sample"], &named("employeeNumber")["filled"]), (&json!(""), &json!(1)));
+    assert_eq!(named("employeeNumber")["sample"], json!(""));
+    assert!(
+        named("employeeNumber")["filled"].as_u64().is_some_and(|filled| filled > 0),
+        "nobody with a secret was seen"
+    );
     assert!(!schema.to_string().contains("Kj8sHd72"), "a SIP secret");
     assert_eq!(named(server.kind.photo_attribute())["sample"], json!(""), "no text");
     let filled: Vec<i64> = attributes.iter().filter_map(|row| row["filled"].as_i64()).collect();

@@ -30,6 +30,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 #[derive(Default)]
 pub(crate) struct Steps {
     done: Vec<(String, Duration, bool)>,
+    failures: Failures,
 }
 
 impl Steps {
@@ -42,18 +43,22 @@ impl Steps {
     /// Runs `cargo test` in the same way; answers how many tests passed and failed.
     pub(crate) fn run_tests(&mut self, name: &str, command: &mut Command) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
+        let mut failures = std::mem::take(&mut self.failures);
         let passed = self.timed(name, command, |command| {
             let mut child = command.stdout(Stdio::piped()).spawn()?;
             let output = child.stdout.take().context("the output is piped")?;
             for line in BufReader::new(output).split(b'\n') {
                 let line = line?;
-                tally.add(&String::from_utf8_lossy(&line));
+                let text = String::from_utf8_lossy(&line);
+                tally.add(&text);
+                failures.add(&text);
                 let mut shown = std::io::stdout().lock();
                 shown.write_all(&line)?;
                 shown.write_all(b"\n")?;
             }
             Ok(child.wait()?)
         })?;
+        self.failures = failures;
         if !passed && tally.failed == 0 {
             // A program of tests that died, or did not compile, tells no numbers.
             tally.failed = 1;
@@ -80,8 +85,9 @@ impl Steps {
         Ok(status.success())
     }
 
-    /// Shows all steps with their times; an error when one failed.
+    /// Shows once more what failing tests said, then all steps with their times; an error when one failed.
     pub(crate) fn finish(&self) -> anyhow::Result<()> {
+        self.failures.show();
         println!("\n=== Summary");
         for (name, time, passed) in &self.done {
             println!("{:>8.1} s  {}  {name}", time.as_secs_f64(), if *passed { "passed" } else { "FAILED" });
@@ -114,6 +120,29 @@ impl Tally {
     }
 }
 
+/// What failing tests said: thousands of lines above the end of the output otherwise.
+#[derive(Default)]
+struct Failures {
+    lines: Vec<String>,
+    inside: bool,
+}
+
+impl Failures {
+    /// Adds a line when it stands between `failures:` and the result of the test program.
+    fn add(&mut self, line: &str) {
+        self.inside = (self.inside || line == "failures:") && !line.starts_with("test result: ");
+        if self.inside {
+            self.lines.push(line.to_owned());
+        }
+    }
+
+    fn show(&self) {
+        if !self.lines.is_empty() {
+            println!("\n=== What failed\n{}", self.lines.join("\n"));
+        }
+    }
+}
+
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
@@ -135,6 +164,18 @@ mod tests {
             tally.add(line);
         }
         assert_eq!(tally, Tally { passed: 15, failed: 2 });
+    }
+
+    #[test]
+    fn what_failing_tests_said_is_kept() {
+        let mut failures = Failures::default();
+        for line in
+            ["test a ... FAILED", "", "failures:", "---- a stdout ----", "left: 1", "test result: FAILED. 0 passed"]
+        {
+            failures.add(line);
+        }
+        failures.add("test b ... ok");
+        assert_eq!(failures.lines, ["failures:", "---- a stdout ----", "left: 1"]);
     }
 
     #[test]
