@@ -10,6 +10,8 @@ use crate::support::servers::slapd::{self, Options, Slapd};
 use crate::support::servers::{ds389, samba};
 use crate::support::wait_until;
 use crate::support::world::World;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -19,6 +21,8 @@ const PEOPLE: usize = 8;
 const WRITABLE: &str = "telephoneNumber,mobile,mail,jpegPhoto,displayName";
 /// What the log says where everybody is read.
 const EVERYBODY: &str = "everybody is read: ";
+/// What the log says where the DirSync control was used.
+const BY_DIRSYNC: &str = "named by DirSync";
 
 /// A module in step with a directory, whose worker ticks.
 struct Scene<'a> {
@@ -89,6 +93,14 @@ impl Scene<'_> {
         let module = Connection::open(self.world.module_database()).expect("the module's database");
         let changed = module.execute("UPDATE watches SET mark = ?1", [mark]).expect("a statement");
         assert_eq!(changed, 1, "a run that settled everything notes where the next one begins");
+    }
+
+    /// The cookie that the last run has left, changed as a test wants it.
+    fn change_cookie(&self, change: impl FnOnce(&str) -> String) {
+        let module = Connection::open(self.world.module_database()).expect("the module's database");
+        let cookie: String = module.query_row("SELECT cookie FROM watches", [], |row| row.get(0)).expect("a watch");
+        assert_ne!(cookie, "", "no cookie is kept");
+        module.execute("UPDATE watches SET cookie = ?1", [change(&cookie)]).expect("a statement");
     }
 
     fn statements(&self) -> (usize, usize) {
@@ -183,7 +195,56 @@ fn openldap_without_content_synchronisation_is_scanned() {
 fn a_domain_controller_counts_and_shows_what_is_deleted_to_administrators_only() {
     let options = samba::Options { writes_everything: true, ..samba::Options::default() };
     let Some(server) = samba::start(&crowd(PEOPLE), &options) else { return };
-    story(&mut Scene::in_step(&server, "ldaps", |_| {}), false);
+    let mut scene = Scene::in_step(&server, "ldaps", |_| {});
+    story(&mut scene, false);
+    assert!(!scene.world.installation.log_text().contains(BY_DIRSYNC));
+
+    let mut scene = Scene::in_step(&server, "ldaps", |settings| {
+        settings["administrativeLogin"] = json!(server.admin.0);
+        settings["administrativePassword"] = json!(server.admin.1);
+    });
+    server.delete("person00005");
+    let log = scene.short_tick();
+    assert!(log.contains(BY_DIRSYNC), "{log}");
+    assert_eq!(scene.left(), [name_of("person00005")]);
+}
+
+#[test]
+fn a_domain_controller_names_who_changed_by_dirsync_to_a_login_that_may_replicate() {
+    let options = samba::Options { writes_everything: true, replicates: true, ..samba::Options::default() };
+    let Some(server) = samba::start(&crowd(PEOPLE), &options) else { return };
+    let mut scene = Scene::in_step(&server, "ldaps", |_| {});
+    // What nobody reads names nobody.
+    server.set("person00001", "description", "not mapped");
+    let log = scene.short_tick();
+    assert!(log.contains("0 people are named by DirSync"), "{log}");
+    story(&mut scene, false);
+    assert!(!scene.world.installation.log_text().contains("named by uSNChanged"));
+
+    let another_controllers = |cookie: &str| {
+        let mut bytes = STANDARD.decode(cookie).expect("base64");
+        bytes.iter_mut().skip(24).for_each(|byte| *byte ^= 0x5a);
+        STANDARD.encode(bytes)
+    };
+    let damages: [(&str, &dyn Fn(&str) -> String); 4] = [
+        ("no base64", &|_| "'; --".to_owned()),
+        ("too short", &|cookie| cookie[..8].to_owned()),
+        ("hostile", &|_| STANDARD.encode([0xff; 200])),
+        ("of another domain controller", &another_controllers),
+    ];
+    for (at, (what, damage)) in damages.into_iter().enumerate() {
+        scene.change_cookie(damage);
+        let left = scene.left();
+        let email = format!("changed{at}@example.test");
+        server.set("person00002", "mail", &email);
+        let log = scene.tick();
+        assert!(log.contains(EVERYBODY), "{what}: {log}");
+        assert_eq!(scene.email("person00002").as_deref(), Some(email.as_str()), "{what}");
+        assert_eq!(scene.left(), left, "{what}");
+        server.set("person00002", "mail", &format!("again{at}@example.test"));
+        let log = scene.short_tick();
+        assert!(log.contains(": 1 people may have changed"), "{what}: {log}");
+    }
 }
 
 #[test]

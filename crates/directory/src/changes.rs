@@ -3,7 +3,7 @@
 //! | server | mark | who changed | who is gone |
 //! |---|---|---|---|
 //! | OpenLDAP with `syncprov` | `contextCSN` | content synchronisation (RFC 4533), refresh only | the same |
-//! | Active Directory | `invocationId` and `highestCommittedUSN` | `uSNChanged`, whatever the unit | deleted objects, where the login may see them |
+//! | Active Directory | `invocationId` and `highestCommittedUSN` | DirSync where the login may, else `uSNChanged`, whatever the unit | deleted objects, where the login may see them |
 //! | any other | none: the newest time of a change | a search for identifiers and times | whoever that search does not find |
 //!
 //! Whoever is named is read again by identifier, so naming too many does no harm. Naming too few is put right by the
@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use ldap3::asn1::PL;
 use ldap3::controls::{Control, RawControl, RefreshMode, SyncRequest};
 use ldap3::{ResultEntry, Scope};
-use sync_core::directory::{Changed, DirectoryError};
+use sync_core::directory::{Changed, DirectoryError, Position};
 use sync_core::person::DirectoryKey;
 
 use crate::connection::{Connection, PAGE_PATIENCE, Search, control_value};
@@ -23,7 +23,7 @@ use crate::entry::RawEntry;
 use crate::errors::named;
 use crate::read::{people_filter, time_of_change};
 use crate::settings::{LARGEST_PAGE, ServerSettings, Vendor};
-use crate::{ber, dn, ids};
+use crate::{ber, dirsync, dn, filter, ids};
 
 /// The control that asks for content synchronisation (RFC 4533, 2.2).
 const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
@@ -33,6 +33,9 @@ const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
 const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 /// Shows deleted objects (MS-ADTS 3.1.1.3.4.1.14).
 const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
+/// People of Active Directory, whatever base and filter say: somebody who was moved out of the unit, or no longer fits the
+/// filter, has changed too.
+pub(crate) const PEOPLE: &str = "(&(objectClass=person)(!(objectClass=computer)))";
 /// Beginning of a mark that is the newest time of a change.
 const NEWEST: &str = "newest:";
 /// Servers of one directory may have clocks that differ, and an edit may be seen later than it was made: for so long after
@@ -71,22 +74,34 @@ async fn highest_usn(connection: &Connection) -> Result<Option<String>, Director
     Ok(Some(format!("{database}/{number}")))
 }
 
+/// See [`sync_core::directory::Directory::cookie`].
+pub(crate) async fn cookie(connection: &Connection, settings: &ServerSettings) -> Result<String, DirectoryError> {
+    if settings.vendor != Vendor::ActiveDirectory {
+        return Ok(String::new());
+    }
+    Ok(dirsync::cookie(connection, settings).await?.unwrap_or_else(|reason| {
+        log::debug!("changes are found by uSNChanged, not by DirSync: {reason}");
+        String::new()
+    }))
+}
+
 /// See [`sync_core::directory::Directory::changed`]. `time` is Unix time in milliseconds.
 pub(crate) async fn changed(
     connection: &mut Connection,
     settings: &ServerSettings,
-    since: &str,
+    since: &Position,
+    mark: &str,
     time: i64,
 ) -> Result<Changed, DirectoryError> {
-    let changed = match (mark(connection, settings).await?, settings.vendor) {
-        (Some(now), _) if now == since => return Ok(Changed::People(BTreeSet::new())),
-        (Some(now), Vendor::ActiveDirectory) => by_usn(connection, settings, since, &now).await?,
-        (Some(now), _) => by_synchronisation(connection, settings, since, &now).await?,
-        (None, _) => return by_time(connection, settings, since, time).await,
+    let found = match settings.vendor {
+        _ if mark.is_empty() => by_time(connection, settings, &since.mark, time).await?,
+        Vendor::ActiveDirectory => by_domain_controller(connection, settings, since, mark).await?,
+        _ => by_synchronisation(connection, settings, &since.mark, mark).await?,
     };
-    match changed {
-        Changed::People(changed) if asks_for_groups(&people_filter(settings)?) => {
-            Ok(Changed::Present { changed, present: everybody(connection, settings).await?, newest: None })
+    match found {
+        Changed::Known { changed, present: None, position } if asks_for_groups(settings)? => {
+            let present = Some(everybody(connection, settings).await?);
+            Ok(Changed::Known { changed, present, position })
         }
         other => Ok(other),
     }
@@ -94,8 +109,9 @@ pub(crate) async fn changed(
 
 /// Whether the filter depends on groups: who joins or leaves one is not changed by it (in Active Directory `memberOf` is
 /// a back link, MS-ADTS 3.1.1.1.6).
-fn asks_for_groups(filter: &str) -> bool {
-    filter.to_ascii_lowercase().contains("memberof")
+fn asks_for_groups(settings: &ServerSettings) -> Result<bool, DirectoryError> {
+    let attributes = filter::attributes(&people_filter(settings)?);
+    Ok(attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case("memberOf")))
 }
 
 /// The identifiers of everybody whom base and filter find.
@@ -113,6 +129,11 @@ async fn everybody(
     };
     connection.search_all(settings, &search, keep, &mut || ControlFlow::Continue(())).await?;
     Ok(present)
+}
+
+/// A position that is known by its mark alone.
+fn at(mark: &str) -> Position {
+    Position { mark: mark.to_owned(), cookie: String::new() }
 }
 
 /// The newest time of a change, when it was seen first, and when somebody looked last as far as that matters: the mark for
@@ -167,28 +188,53 @@ pub(crate) fn lies_ahead(time: i64, now: i64) -> bool {
     time > now.saturating_add(OVERLAP)
 }
 
-/// Entries changed since, in the whole domain: somebody who was moved out of the unit, or no longer fits the filter, has
-/// changed too.
+/// By DirSync where a cookie is kept, else by update sequence number.
+async fn by_domain_controller(
+    connection: &mut Connection,
+    settings: &ServerSettings,
+    since: &Position,
+    mark: &str,
+) -> Result<Changed, DirectoryError> {
+    let number = match counted(&since.mark, mark) {
+        Ok(number) => number,
+        Err(reason) => return Ok(Changed::Unknown(reason)),
+    };
+    let answer = match since.cookie.as_str() {
+        "" => by_usn(connection, settings, number).await?.map(|changed| (changed, String::new())),
+        cookie => dirsync::changed(connection, settings, cookie).await?,
+    };
+    Ok(match answer {
+        Ok((changed, cookie)) => {
+            let way = if cookie.is_empty() { "uSNChanged" } else { "DirSync" };
+            log::debug!("{} people are named by {way}", changed.len());
+            Changed::Known { changed, present: None, position: Position { mark: mark.to_owned(), cookie } }
+        }
+        Err(reason) => Changed::Unknown(reason),
+    })
+}
+
+/// The update sequence number of the mark kept, where the same database counts on from it.
+fn counted(since: &str, now: &str) -> Result<u64, String> {
+    let parts = |mark: &str| {
+        let (database, number) = mark.rsplit_once('/')?;
+        Some((database.to_owned(), number.parse::<u64>().ok()?))
+    };
+    let (database, number) = parts(since).ok_or("the mark kept is not one of Active Directory")?;
+    match parts(now) {
+        Some((now, _)) if now != database => Err("another domain controller answers, or it was restored".to_owned()),
+        Some((_, now)) if now >= number => Ok(number),
+        _ => Err("the domain controller counts from an earlier number than before".to_owned()),
+    }
+}
+
+/// Entries changed since, in the whole domain.
 async fn by_usn(
     connection: &mut Connection,
     settings: &ServerSettings,
-    since: &str,
-    now: &str,
-) -> Result<Changed, DirectoryError> {
-    let Some((database, number)) =
-        since.rsplit_once('/').and_then(|(name, usn)| Some((name, usn.parse::<u64>().ok()?)))
-    else {
-        return Ok(Changed::Unknown("the mark kept is not one of Active Directory".to_owned()));
-    };
-    let (now_database, now_number) = now.rsplit_once('/').unwrap_or_default();
-    if now_database != database {
-        return Ok(Changed::Unknown("another domain controller answers, or it was restored".to_owned()));
-    }
-    if now_number.parse::<u64>().unwrap_or_default() < number {
-        return Ok(Changed::Unknown("the domain controller counts from an earlier number than before".to_owned()));
-    }
+    number: u64,
+) -> Result<Result<BTreeSet<DirectoryKey>, String>, DirectoryError> {
     let base = dn::context_of(&settings.search_base(), &connection.root.naming_contexts);
-    let filter = format!("(&(objectClass=person)(!(objectClass=computer))(uSNChanged>={}))", number.saturating_add(1));
+    let filter = filter::and([PEOPLE, &format!("(uSNChanged>={})", number.saturating_add(1))]);
     let search = Search { base: &base, filter: &filter, attributes: id_attributes(settings), page_size: LARGEST_PAGE };
     let mut keys = BTreeSet::new();
     let keep = |entry: RawEntry| {
@@ -199,9 +245,9 @@ async fn by_usn(
     let more = if connection.root.offers(SHOW_DELETED) { vec![deleted] } else { Vec::new() };
     let end = connection.search_with(settings, &search, more, keep, &mut || ControlFlow::Continue(())).await?;
     if end.lost > 0 {
-        return Ok(Changed::Unknown(format!("{} changed entries could not be understood", end.lost)));
+        return Ok(Err(format!("{} changed entries could not be understood", end.lost)));
     }
-    Ok(Changed::People(keys))
+    Ok(Ok(keys))
 }
 
 fn id_attributes(settings: &ServerSettings) -> Vec<String> {
@@ -241,10 +287,8 @@ async fn by_synchronisation(
     }
     let deletions_told = answer.deletions_told || tells_deletions(&result.ctrls);
     let Answer { changed, present, .. } = answer;
-    Ok(match deletions_told && present.is_empty() {
-        true => Changed::People(changed),
-        false => Changed::Present { changed, present, newest: None },
-    })
+    let present = (!deletions_told || !present.is_empty()).then_some(present);
+    Ok(Changed::Known { changed, present, position: at(now) })
 }
 
 /// Whether the server knows less than it did, as after a restored backup or on a replica that lags behind.
@@ -375,7 +419,7 @@ async fn by_time(
     if present.is_empty() {
         return Ok(Changed::Unknown("the search found nobody".to_owned()));
     }
-    Ok(Changed::Present { changed, present, newest: Some(newest.mark()) })
+    Ok(Changed::Known { changed, present: Some(present), position: at(&newest.mark()) })
 }
 
 #[cfg(test)]
@@ -395,6 +439,15 @@ mod tests {
         let both = "20261121101010.1Z#000000#001#000000;20261121101010.1Z#000000#002#000000";
         check("20261121101010.1Z#000000#001#000000", both, false);
         check("anything at all", "20261121101011.1Z#000000#002#000000", true);
+    }
+
+    #[test]
+    fn a_domain_controller_that_counts_otherwise_is_noticed() {
+        assert_eq!(counted("0a/7", "0a/7"), Ok(7));
+        assert_eq!(counted("0a/7", "0a/19"), Ok(7));
+        for (since, now) in [("0a/7", "0b/19"), ("0a/7", "0a/6"), ("0a/7", "0a"), ("7", "0a/9"), ("0a/x", "0a/9")] {
+            assert!(counted(since, now).is_err(), "{since} {now}");
+        }
     }
 
     #[test]

@@ -355,7 +355,8 @@ impl Connection {
         Ok(end)
     }
 
-    fn oversized(&self) -> u64 {
+    /// Messages that were too large to be taken, since the connection was opened.
+    pub(crate) fn oversized(&self) -> u64 {
         self.session.link.shared.oversized.load(Ordering::Relaxed)
     }
 

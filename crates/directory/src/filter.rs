@@ -19,10 +19,20 @@ pub struct FilterError {
 
 /// Checks a filter and returns it without the blanks that people put between its parts.
 pub fn normalise(filter: &str) -> Result<String, FilterError> {
+    parse(filter).map(|parser| parser.output)
+}
+
+/// The attributes a filter asks for, as it spells them, without options and matching rules; none of a broken filter.
+pub(crate) fn attributes(filter: &str) -> Vec<String> {
+    parse(filter).map(|parser| parser.attributes).unwrap_or_default()
+}
+
+fn parse(filter: &str) -> Result<Parser, FilterError> {
     if filter.len() > MAX_LENGTH {
         return Err(FilterError { position: 1, text: format!("it is longer than {MAX_LENGTH} bytes") });
     }
-    let mut parser = Parser { characters: filter.chars().collect(), at: 0, output: String::new() };
+    let characters = filter.chars().collect();
+    let mut parser = Parser { characters, at: 0, output: String::new(), attributes: Vec::new() };
     parser.blanks();
     parser.component(0)?;
     parser.blanks();
@@ -31,7 +41,7 @@ pub fn normalise(filter: &str) -> Result<String, FilterError> {
     }
     // The encoder is another implementation: what it would refuse must be known before anything is sent.
     match ldap3::parse_filter(&parser.output) {
-        Ok(_) => Ok(parser.output),
+        Ok(_) => Ok(parser),
         Err(()) => Err(FilterError { position: 1, text: "it is not an RFC 4515 filter".to_owned() }),
     }
 }
@@ -85,6 +95,7 @@ struct Parser {
     characters: Vec<char>,
     at: usize,
     output: String,
+    attributes: Vec<String>,
 }
 
 impl Parser {
@@ -154,6 +165,9 @@ impl Parser {
             return Err(self.error(format!("\"{name}\" is not an attribute name: it has an underscore")));
         }
         self.output.push_str(&name);
+        // An extensible match may leave it to the rule (RFC 4515, 3).
+        let attribute = name.split([':', ';']).next().filter(|attribute| !attribute.is_empty());
+        self.attributes.extend(attribute.map(str::to_owned));
         self.blanks();
         match self.peek() {
             Some(sign @ ('>' | '<' | '~')) => {
@@ -233,6 +247,13 @@ mod tests {
         check("(Имя=a)", Err(2));
         check(&"(!".repeat(40), Err(67));
         check("(my_attribute=a)", Err(2));
+    }
+
+    #[test]
+    fn the_attributes_of_a_filter_are_known() {
+        let filter = "(&(cn=a)(!(mail;lang-en=*))(|(memberOf:1.2.3:=x)(:1.2.3:=y)(uid>=1)))";
+        assert_eq!(attributes(filter), ["cn", "mail", "memberOf", "uid"]);
+        assert_eq!(attributes("(cn=a"), [""; 0]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sync_core::directory::{
-    Changed, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere, ReadRequest,
-    WriteOutcome,
+    Changed, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere, Position,
+    ReadRequest, WriteOutcome,
 };
 use sync_core::person::{DirectoryKey, Field};
 use sync_core::recency::DirectoryTime;
@@ -23,6 +23,7 @@ mod ber;
 mod changes;
 mod connection;
 mod diagnose;
+mod dirsync;
 mod dn;
 mod elsewhere;
 mod entry;
@@ -152,9 +153,13 @@ impl Directory for LdapDirectory {
         self.with(async |connection, settings| changes::mark(connection, settings).await).map(|(mark, _)| mark)
     }
 
-    fn changed(&mut self, since: &str, now: i64) -> Result<Changed, DirectoryError> {
+    fn cookie(&mut self) -> Result<String, DirectoryError> {
+        self.with(async |connection, settings| changes::cookie(connection, settings).await).map(|(cookie, _)| cookie)
+    }
+
+    fn changed(&mut self, since: &Position, mark: &str, now: i64) -> Result<Changed, DirectoryError> {
         let work = async |connection: &mut Connection, settings: &ServerSettings| {
-            changes::changed(connection, settings, since, now).await
+            changes::changed(connection, settings, since, mark, now).await
         };
         self.with(work).map(|(changed, _)| changed)
     }

@@ -91,7 +91,7 @@ pub(crate) fn time_of_change(vendor: Vendor, raw: &RawEntry) -> Option<i64> {
 }
 
 /// The attributes of the first search; the photo is not among them.
-fn attributes(settings: &ServerSettings) -> Vec<String> {
+pub(crate) fn attributes(settings: &ServerSettings) -> Vec<String> {
     let mut names: Vec<String> = ids::attributes(settings.vendor).iter().map(|name| (*name).to_owned()).collect();
     let more = match settings.vendor {
         Vendor::ActiveDirectory => &["uSNChanged", "sAMAccountName", "name"][..],

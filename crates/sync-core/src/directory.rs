@@ -49,21 +49,29 @@ impl DirectorySnapshot {
     }
 }
 
-/// Who may have changed since a mark. Too many are named rather than too few.
+/// Up to where a directory is known: what is kept from one run to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// [`Directory::mark`], or [`DirectorySnapshot::newest`] in its place.
+    pub mark: String,
+    /// [`Directory::cookie`], or the one that came with the last answer to [`Directory::changed`].
+    pub cookie: String,
+}
+
+/// Who may have changed since a position. Too many are named rather than too few.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// The directory cannot tell; the sentence says why. Everybody has to be read.
     Unknown(String),
-    /// These people may have changed, or are gone.
-    People(BTreeSet<DirectoryKey>),
-    /// `changed` may have changed; whoever is in neither set is not found by base and filter any more.
-    Present {
-        /// Who may have changed.
+    /// The directory can tell.
+    Known {
+        /// Who may have changed, or is gone.
         changed: BTreeSet<DirectoryKey>,
-        /// Who is found, at least those who have not changed.
-        present: BTreeSet<DirectoryKey>,
-        /// The mark to ask with the next time, where it is not [`Directory::mark`].
-        newest: Option<String>,
+        /// Where the directory does not say who is gone: who is found, at least those who have not changed. Whoever is in
+        /// neither set is not found by base and filter any more.
+        present: Option<BTreeSet<DirectoryKey>>,
+        /// Where to ask from the next time.
+        position: Position,
     },
 }
 
@@ -173,8 +181,13 @@ pub trait Directory {
     /// server keeps no such thing.
     fn mark(&mut self) -> Result<Option<String>, DirectoryError>;
 
-    /// Who may have changed since the mark `since`; `now` is Unix time in milliseconds.
-    fn changed(&mut self, since: &str, now: i64) -> Result<Changed, DirectoryError>;
+    /// What [`Directory::changed`] needs beside the mark, for asking what changes from now on; asked before everybody is
+    /// read. Empty where the mark is enough.
+    fn cookie(&mut self) -> Result<String, DirectoryError>;
+
+    /// Who may have changed since `since`. `mark` is what [`Directory::mark`] answered just now, empty where there is
+    /// none; `now` is Unix time in milliseconds.
+    fn changed(&mut self, since: &Position, mark: &str, now: i64) -> Result<Changed, DirectoryError>;
 
     /// Reads everyone the server's filter finds. `progress` gets the number of entries so far after each page and may
     /// break off; the read then ends with [`DirectoryErrorKind::Cancelled`].

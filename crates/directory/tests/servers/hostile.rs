@@ -8,10 +8,12 @@ use std::sync::{Once, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use directory::{LdapDirectory, Security};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use directory::{LdapDirectory, Security, Vendor};
 use sync_core::directory::{
-    Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, NewValue, RawValue,
-    WriteOutcome,
+    Changed, Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, NewValue,
+    Position, RawValue, WriteOutcome,
 };
 use sync_core::person::{DirectoryKey, Field};
 
@@ -278,6 +280,67 @@ fn pages_without_end_are_noticed() {
     let error = read_from(port).expect_err("no list");
     assert_eq!(error.kind, DirectoryErrorKind::Malformed);
     assert!(error.message.contains("empty pages without end"), "{}", error.message);
+}
+
+/// A domain controller that answers DirSync asked with a cookie of one letter by `answer`: code, entries, whether there is
+/// more, and the next cookie.
+fn domain_controller(answer: fn(u8) -> (u8, &'static [u32], u8, u8)) -> u16 {
+    const DIRSYNC: &[u8] = b"1.2.840.113556.1.4.841";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        while let Some((id, operation, body)) = whole_request(&mut stream) {
+            let is_dirsync = body.windows(DIRSYNC.len()).any(|window| window == DIRSYNC);
+            let bytes = match (operation, is_dirsync) {
+                (0, _) => result(id, 1, 0),
+                (3, true) => {
+                    let (code, people, more, cookie) = answer(*body.last().expect("a cookie"));
+                    let value = tlv(0x30, &[tlv(2, &[more]), tlv(2, &[0]), tlv(4, &[cookie])].concat());
+                    let control = tlv(0x30, &[tlv(4, DIRSYNC), tlv(4, &value)].concat());
+                    let done = tlv(0x65, &[tlv(10, &[code]), tlv(4, b""), tlv(4, b"")].concat());
+                    let guid = |number: &u32| [&[0; 12][..], &number.to_be_bytes()].concat();
+                    let person = |number: &u32| match number {
+                        0 => entry(id, b"cn=0", &[("name", b"nobody")]),
+                        number => entry(id, b"cn=1", &[("objectGUID", &guid(number))]),
+                    };
+                    let people: Vec<u8> = people.iter().flat_map(person).collect();
+                    [people, tlv(0x30, &[tlv(2, &[id]), done, tlv(0xa0, &control)].concat())].concat()
+                }
+                (3, false) => [entry(id, b"", &[("supportedControl", DIRSYNC)]), result(id, 5, 0)].concat(),
+                _ => return,
+            };
+            if stream.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn dirsync_in_parts_is_put_together_or_refused_as_a_whole() {
+    #[track_caller]
+    fn check(answer: fn(u8) -> (u8, &'static [u32], u8, u8), expected: Result<usize, &str>) {
+        let mut settings = settings(domain_controller(answer), Security::None);
+        settings.vendor = Vendor::ActiveDirectory;
+        let since = Position { mark: "0a/7".to_owned(), cookie: STANDARD.encode("a") };
+        let found = LdapDirectory::new(settings).changed(&since, "0a/9", 0).expect("an answer");
+        match (found, expected) {
+            (Changed::Known { changed, present, position }, Ok(people)) => {
+                assert_eq!((changed.len(), present), (people, None));
+                assert_eq!(position, Position { mark: "0a/9".to_owned(), cookie: STANDARD.encode("z") });
+            }
+            (Changed::Unknown(reason), Err(part)) => assert!(reason.contains(part), "{reason}"),
+            (found, _) => panic!("{found:?} and not {expected:?}"),
+        }
+    }
+    check(|_| (0, &[], 0, b'z'), Ok(0));
+    check(|cookie| if cookie == b'a' { (0, &[1, 2], 1, b'b') } else { (0, &[2, 3], 0, b'z') }, Ok(3));
+    check(|_| (0, &[1], 1, b'a'), Err("comes to no end"));
+    check(|_| (0, &[1, 0], 0, b'z'), Err("1 changed entries could not be understood"));
+    check(|_| (12, &[1], 0, b'z'), Err("unavailableCriticalExtension"));
+    check(|cookie| if cookie == b'a' { (0, &[1], 1, b'b') } else { (51, &[], 0, b'z') }, Err("busy"));
 }
 
 #[test]

@@ -136,7 +136,8 @@ fn spawn(directory: &Path) -> Option<(Child, u16, u16)> {
         .spawn()
         .expect("slapd");
     let end = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    // One after the other begins to listen.
+    while [port, tls_port].iter().any(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err()) {
         if child.try_wait().expect("its state").is_some() {
             return None;
         }

@@ -17,6 +17,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("../../../../db/0006_watches.sql"),
     include_str!("../../../../db/0007_outbox_and_unmarked.sql"),
     include_str!("../../../../db/0008_one_index_for_the_people_page.sql"),
+    include_str!("../../../../db/0009_cookies.sql"),
 ];
 
 /// The version this program makes.

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{Journal, JournalError};
+use crate::directory::Position;
 use crate::person::DirectoryKey;
 
 /// Where the next run of a server begins.
@@ -10,8 +11,8 @@ use crate::person::DirectoryKey;
 pub struct Watch {
     /// [`Journal::touched`] when the run began.
     pub touched: i64,
-    /// [`crate::directory::Directory::mark`], or what stands for it, from before anything was read.
-    pub mark: String,
+    /// Up to where the directory was known before anything was read.
+    pub directory: Position,
     /// [`crate::pbx::Pbx::mark`] after everything was written; empty where somebody else may have written since.
     pub pbx: String,
     /// The newest decision that was taken into account; 0 is none.
@@ -23,16 +24,17 @@ pub struct Watch {
 impl Journal {
     /// Where the next run of a server begins; `None` where it has to read everybody.
     pub fn watch(&self, server_id: i64) -> Result<Option<Watch>, JournalError> {
-        let query = "SELECT watches.touched, mark, pbx, decided, complete FROM watches JOIN servers ON id = server_id
+        let query =
+            "SELECT watches.touched, mark, cookie, pbx, decided, complete FROM watches JOIN servers ON id = server_id
                      WHERE server_id = ?1 AND watches.touched = servers.touched";
         self.read(|tx| {
             let row = tx.query_row(query, [server_id], |row| {
                 Ok(Watch {
                     touched: row.get(0)?,
-                    mark: row.get(1)?,
-                    pbx: row.get(2)?,
-                    decided: row.get(3)?,
-                    complete: row.get(4)?,
+                    directory: Position { mark: row.get(1)?, cookie: row.get(2)? },
+                    pbx: row.get(3)?,
+                    decided: row.get(4)?,
+                    complete: row.get(5)?,
                 })
             });
             Ok(row.optional()?)
@@ -41,11 +43,11 @@ impl Journal {
 
     /// Notes where the next run begins. It is void if the server was touched since the run that tells so began.
     pub fn note_watch(&mut self, server_id: i64, watch: &Watch) -> Result<(), JournalError> {
-        let sql = "INSERT OR REPLACE INTO watches (server_id, touched, mark, pbx, decided, complete)
-                   SELECT id, ?2, ?3, ?4, ?5, ?6 FROM servers WHERE id = ?1";
-        let Watch { touched, mark, pbx, decided, complete } = watch;
+        let sql = "INSERT OR REPLACE INTO watches (server_id, touched, mark, cookie, pbx, decided, complete)
+                   SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM servers WHERE id = ?1";
+        let Watch { touched, directory: Position { mark, cookie }, pbx, decided, complete } = watch;
         self.write(|tx| {
-            tx.execute(sql, params![server_id, touched, mark, pbx, decided, complete])?;
+            tx.execute(sql, params![server_id, touched, mark, cookie, pbx, decided, complete])?;
             Ok(())
         })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use log::{debug, info, warn};
 
-use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind};
+use crate::directory::{Coverage, Directory, DirectoryError, DirectoryErrorKind, Position};
 use crate::host::Host;
 use crate::journal::{Compared, Journal, JournalError, SettleBatch, Watch};
 use crate::limits::{Hold, Limits};
@@ -317,8 +317,9 @@ impl Run<'_, '_> {
         if asked.is_some() {
             return next;
         }
-        let mark = if next.mark.is_empty() { newest.unwrap_or_default() } else { next.mark };
-        Watch { mark, complete: self.session.host.now(), ..next }
+        let Position { mark, cookie } = next.directory;
+        let mark = if mark.is_empty() { newest.unwrap_or_default() } else { mark };
+        Watch { directory: Position { mark, cookie }, complete: self.session.host.now(), ..next }
     }
 
     /// Notes where the next run begins, now that everything is written.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use log::debug;
 
 use super::{Job, RunError, Session, cancelled};
-use crate::directory::Changed;
+use crate::directory::{Changed, Position};
 use crate::journal::Watch;
 use crate::link::{Link, LinkState};
 use crate::pbx::PbxSnapshot;
@@ -40,29 +40,34 @@ pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginnin
         touched: session.journal.touched(server_id)?,
         pbx: session.pbx.mark()?,
         decided: session.journal.newest_decision(server_id)?,
-        mark: session.directory.mark().map_err(cancelled)?.unwrap_or_default(),
+        directory: Position {
+            mark: session.directory.mark().map_err(cancelled)?.unwrap_or_default(),
+            ..Position::default()
+        },
         complete: session.host.now(),
     };
-    let everybody = |why: &str, next: Watch| {
+    let everybody = |why: &str, mut next: Watch, session: &mut Session<'_>| {
         debug!("server {server_id}: everybody is read: {why}");
+        next.complete = session.host.now();
+        next.directory.cookie = session.directory.cookie().map_err(cancelled)?;
         Ok(Beginning { scope: Scope::Everybody, waiting: BTreeSet::new(), next })
     };
     if !job.keeps_up() {
-        return everybody("somebody asked for it, or it is time for it", next);
+        return everybody("somebody asked for it, or it is time for it", next, session);
     }
-    let before = session.journal.watch(server_id)?.filter(|before| !before.mark.is_empty());
-    let Some(before) = before else { return everybody("it is not known where the last run ended", next) };
+    let before = session.journal.watch(server_id)?.filter(|before| !before.directory.mark.is_empty());
+    let Some(before) = before else { return everybody("it is not known where the last run ended", next, session) };
     let mut next = Watch { complete: before.complete, ..next };
     let mut keys = match changed_in_directory(server_id, &before, &mut next, session)? {
         Ok(keys) => keys,
-        Err(why) => return everybody(&why, Watch { complete: session.host.now(), ..next }),
+        Err(why) => return everybody(&why, next, session),
     };
     if next.pbx != before.pbx {
         match changed_on_pbx(job.policy, session)? {
             Some(edited) => keys.extend(edited),
             None => {
                 let why = "the region of telephone numbers has changed";
-                return everybody(why, Watch { complete: session.host.now(), ..next });
+                return everybody(why, next, session);
             }
         }
     }
@@ -76,12 +81,11 @@ pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginnin
         }
         return Ok(Beginning { scope: Scope::Nobody, waiting, next });
     }
-    let whole = Watch { complete: session.host.now(), ..next.clone() };
     if keys.len() > MOST {
-        return everybody(&format!("{} people may have changed", keys.len()), whole);
+        return everybody(&format!("{} people may have changed", keys.len()), next, session);
     }
     if session.journal.held(server_id)?.is_some() {
-        return everybody("changes are held", whole);
+        return everybody("changes are held", next, session);
     }
     debug!("server {server_id}: {} people may have changed", keys.len());
     Ok(Beginning { scope: Scope::Only(keys), waiting, next })
@@ -94,18 +98,20 @@ fn changed_in_directory(
     next: &mut Watch,
     session: &mut Session<'_>,
 ) -> Result<Result<BTreeSet<DirectoryKey>, String>, RunError> {
-    if !next.mark.is_empty() && next.mark == before.mark {
+    if !next.directory.mark.is_empty() && next.directory.mark == before.directory.mark {
+        next.directory = before.directory.clone();
         return Ok(Ok(BTreeSet::new()));
     }
-    let (changed, present, newest) = match session.directory.changed(&before.mark, session.host.now()) {
-        Ok(Changed::Unknown(why)) => return Ok(Err(why)),
-        Ok(Changed::People(changed)) => return Ok(Ok(changed)),
-        Ok(Changed::Present { changed, present, newest }) => (changed, present, newest),
-        Err(error) => return Err(cancelled(error)),
+    let now = session.host.now();
+    let answer = session.directory.changed(&before.directory, &next.directory.mark, now).map_err(cancelled)?;
+    let (changed, present) = match answer {
+        Changed::Unknown(why) => return Ok(Err(why)),
+        Changed::Known { changed, present, position } => {
+            next.directory = position;
+            (changed, present)
+        }
     };
-    if let Some(newest) = newest {
-        next.mark = newest;
-    }
+    let Some(present) = present else { return Ok(Ok(changed)) };
     let linked = session.journal.states(server_id)?;
     let active = linked.iter().filter(|(_, state)| **state == LinkState::Active).map(|(key, _)| key);
     let gone = active.filter(|key| !present.contains(key)).cloned();

@@ -179,7 +179,7 @@ fn settings_that_were_saved_and_marks_of_another_directory_read_everybody() {
     assert!(scene.tick().expect("a run").plan.everybody);
     assert!(scene.tick().is_none());
     let mut watch = scene.journal.watch(scene.policy.server_id).expect("readable").expect("kept");
-    watch.mark = "of another directory".to_owned();
+    watch.directory.mark = "of another directory".to_owned();
     scene.journal.note_watch(scene.policy.server_id, &watch).expect("noted");
     assert!(scene.tick().expect("a run").plan.everybody);
     scene.assert_settled();

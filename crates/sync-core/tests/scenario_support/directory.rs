@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sync_core::directory::{
-    Changed, Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, RawValue,
-    ReadRequest, WriteOutcome,
+    Changed, Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, Position,
+    RawValue, ReadRequest, WriteOutcome,
 };
 use sync_core::person::{AccountState, Attributes, DirectoryEntry, DirectoryKey, Field, Photo, SmolStr};
 
@@ -181,10 +181,15 @@ impl Directory for DirectoryDouble {
         Ok(Some(self.changes.to_string()))
     }
 
-    fn changed(&mut self, since: &str, _: i64) -> Result<Changed, DirectoryError> {
-        let Ok(since) = since.parse::<usize>() else { return Ok(Changed::Unknown("no number".to_owned())) };
+    fn cookie(&mut self) -> Result<String, DirectoryError> {
+        Ok(String::new())
+    }
+
+    fn changed(&mut self, since: &Position, mark: &str, _: i64) -> Result<Changed, DirectoryError> {
+        let Ok(since) = since.mark.parse::<usize>() else { return Ok(Changed::Unknown("no number".to_owned())) };
         let changed = self.log.iter().skip(since).map(|key| DirectoryKey(key.clone()));
-        Ok(Changed::People(changed.collect()))
+        let position = Position { mark: mark.to_owned(), ..Position::default() };
+        Ok(Changed::Known { changed: changed.collect(), present: None, position })
     }
 
     fn read(

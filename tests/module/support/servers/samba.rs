@@ -26,6 +26,8 @@ pub(crate) struct Options {
     /// Access control entries for the service account below `OU=Staff`, with SID in the place of its identifier; those
     /// the tests otherwise give it where there are none.
     pub(crate) rights: Vec<String>,
+    /// Give the service account "Replicating Directory Changes" on the domain, which DirSync takes.
+    pub(crate) replicates: bool,
 }
 
 /// A running domain controller.
@@ -187,8 +189,15 @@ fn delegate(home: &Path, options: &Options) {
     let number_and_photo = ["bf967a49-0de6-11d0-a285-00aa003049e2", "8d3bca50-1d7e-11d0-a081-00aa006c33ed"];
     let attributes = if options.writes_everything { &[""][..] } else { &number_and_photo };
     let own: Vec<String> = attributes.iter().map(|attribute| format!("(OA;CI;WP;{attribute};{user};SID)")).collect();
-    let object = format!("--objectdn={STAFF}");
+    let allow = |object: &str, ace: &str| {
+        let (object, ace) = (format!("--objectdn={object}"), format!("--sddl={}", ace.replace("SID", sid)));
+        tool(&["dsacl", "set", "--action=allow", &object, &ace]);
+    };
     for ace in if options.rights.is_empty() { &own[..] } else { &options.rights[..] } {
-        tool(&["dsacl", "set", "--action=allow", &object, &format!("--sddl={}", ace.replace("SID", sid))]);
+        allow(STAFF, ace);
+    }
+    if options.replicates {
+        // DS-Replication-Get-Changes (MS-ADTS 5.1.3.2.1).
+        allow(BASE, "(OA;;CR;1131f6aa-9c07-11d1-f79f-00c04fc2dcd2;;SID)");
     }
 }
