@@ -221,16 +221,17 @@ fn a_domain_controller_names_who_changed_by_dirsync_to_a_login_that_may_replicat
     story(&mut scene, false);
     assert!(!scene.world.installation.log_text().contains("named by uSNChanged"));
 
-    let another_controllers = |cookie: &str| {
+    let of_another = |cookie: &str| {
         let mut bytes = STANDARD.decode(cookie).expect("base64");
         bytes.iter_mut().skip(24).for_each(|byte| *byte ^= 0x5a);
         STANDARD.encode(bytes)
     };
-    let damages: [(&str, &dyn Fn(&str) -> String); 4] = [
+    type Damage<'a> = &'a dyn Fn(&str) -> String;
+    let damages: [(&str, Damage<'_>); 4] = [
         ("no base64", &|_| "'; --".to_owned()),
         ("too short", &|cookie| cookie[..8].to_owned()),
         ("hostile", &|_| STANDARD.encode([0xff; 200])),
-        ("of another domain controller", &another_controllers),
+        ("of another domain controller", &of_another),
     ];
     for (at, (what, damage)) in damages.into_iter().enumerate() {
         scene.change_cookie(damage);

@@ -32,7 +32,8 @@ const FROM_THE_PBX: &[&str] =
     &["queue", "ivr menu", "conference", "dialplan application", "parking", "modules", "system"];
 
 /// Files whose other sentences only the log tells: why everybody is read instead of those who have changed.
-const FOR_THE_LOG: &[&str] = &["crates/directory/src/changes.rs", "crates/sync-core/src/run/scope.rs"];
+const FOR_THE_LOG: &[&str] =
+    &["crates/directory/src/changes.rs", "crates/directory/src/dirsync.rs", "crates/sync-core/src/run/scope.rs"];
 
 /// What looks like a sentence and is never shown as one.
 const UNSEEN: &[&str] = &[

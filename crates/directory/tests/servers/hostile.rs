@@ -282,9 +282,11 @@ fn pages_without_end_are_noticed() {
     assert!(error.message.contains("empty pages without end"), "{}", error.message);
 }
 
-/// A domain controller that answers DirSync asked with a cookie of one letter by `answer`: code, entries, whether there is
+/// What a domain controller answers to DirSync asked with a cookie of one letter: result code, people, whether there is
 /// more, and the next cookie.
-fn domain_controller(answer: fn(u8) -> (u8, &'static [u32], u8, u8)) -> u16 {
+type Part = fn(u8) -> (u8, &'static [u32], u8, u8);
+
+fn domain_controller(answer: Part) -> u16 {
     const DIRSYNC: &[u8] = b"1.2.840.113556.1.4.841";
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("its address").port();
@@ -321,7 +323,7 @@ fn domain_controller(answer: fn(u8) -> (u8, &'static [u32], u8, u8)) -> u16 {
 #[test]
 fn dirsync_in_parts_is_put_together_or_refused_as_a_whole() {
     #[track_caller]
-    fn check(answer: fn(u8) -> (u8, &'static [u32], u8, u8), expected: Result<usize, &str>) {
+    fn check(answer: Part, expected: Result<usize, &str>) {
         let mut settings = settings(domain_controller(answer), Security::None);
         settings.vendor = Vendor::ActiveDirectory;
         let since = Position { mark: "0a/7".to_owned(), cookie: STANDARD.encode("a") };
