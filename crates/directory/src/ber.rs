@@ -86,3 +86,10 @@ pub(crate) fn number(element: Element<'_>) -> Result<i32, &'static str> {
         digits => Ok(digits.iter().fold(0, |sum, digit| (sum << 8) | i32::from(*digit))),
     }
 }
+
+/// An element of at most 65,535 octets, written down.
+#[cfg(test)]
+pub(crate) fn written(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("contents of a test").to_be_bytes();
+    [&[tag, 0x82][..], &length, content].concat()
+}

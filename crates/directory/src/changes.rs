@@ -12,9 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use ldap3::asn1::PL;
+use ldap3::Scope;
 use ldap3::controls::{Control, RawControl, RefreshMode, SyncRequest};
-use ldap3::{ResultEntry, Scope};
 use sync_core::directory::{Changed, DirectoryError, Position};
 use sync_core::person::DirectoryKey;
 
@@ -22,8 +21,9 @@ use crate::connection::{Connection, PAGE_PATIENCE, Search, control_value};
 use crate::entry::RawEntry;
 use crate::errors::named;
 use crate::read::{people_filter, time_of_change};
+use crate::relay::Item;
 use crate::settings::{LARGEST_PAGE, ServerSettings, Vendor};
-use crate::{ber, dirsync, dn, filter, ids};
+use crate::{ber, dirsync, dn, filter, framing, ids};
 
 /// The control that asks for content synchronisation (RFC 4533, 2.2).
 const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
@@ -69,7 +69,7 @@ async fn highest_usn(connection: &Connection) -> Result<Option<String>, Director
         return Ok(None);
     }
     let found = connection.session.entry(&service, &["invocationId".to_owned()], vec![]).await?;
-    let invocation = found.ok().and_then(|entry| entry.values("invocationId").first().cloned());
+    let invocation = found.ok().and_then(|entry| entry.values("invocationId").next().map(<[u8]>::to_vec));
     let database = invocation.map_or(service, |bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
     Ok(Some(format!("{database}/{number}")))
 }
@@ -272,7 +272,7 @@ async fn by_synchronisation(
     let (base, filter) = (settings.search_base(), people_filter(settings)?);
     let attributes = ["1.1".to_owned()];
     let mut answer = Answer::default();
-    let each = |item: ResultEntry| answer.take(&item);
+    let each = |item: Item| answer.take(&item);
     let session = &connection.session;
     let limit = session.link.timeout * PAGE_PATIENCE;
     let items = session.items(&base, Scope::Subtree, &filter, &attributes, vec![request], each);
@@ -323,16 +323,20 @@ struct Answer {
 }
 
 impl Answer {
-    fn take(&mut self, item: &ResultEntry) {
-        let taken = if item.is_intermediate() { self.info(item) } else { self.entry(item) };
+    fn take(&mut self, item: &Item) {
+        let taken = match item {
+            Item::Entry(message) => self.entry(message),
+            Item::Intermediate(message) => self.info(message),
+        };
         if let Err(text) = taken {
             self.malformed.get_or_insert(text);
         }
     }
 
     /// An entry with its state (RFC 4533, 2.3).
-    fn entry(&mut self, item: &ResultEntry) -> Result<(), &'static str> {
-        let state = control_value(&item.1, SYNC_STATE).ok_or("an entry without a state")?;
+    fn entry(&mut self, message: &[u8]) -> Result<(), &'static str> {
+        let (_, controls) = framing::parts(message)?;
+        let state = framing::control(controls, SYNC_STATE).ok_or("an entry without a state")?;
         let (state, _) = ber::element(state)?;
         match ber::elements(state.content)?.as_slice() {
             [state, id, ..] if id.tag == ber::OCTET_STRING => {
@@ -350,10 +354,10 @@ impl Answer {
     }
 
     /// A Sync Info message (RFC 4533, 2.5): only sets of identifiers matter here.
-    fn info(&mut self, item: &ResultEntry) -> Result<(), &'static str> {
-        let PL::C(parts) = &item.0.payload else { return Err("a message without contents") };
-        let value = parts.iter().find(|part| part.id == 1).ok_or("a message without a value")?;
-        let PL::P(value) = &value.payload else { return Err("a value made of elements") };
+    fn info(&mut self, message: &[u8]) -> Result<(), &'static str> {
+        let (operation, _) = framing::parts(message)?;
+        let parts = ber::elements(operation.content)?;
+        let value = parts.iter().find(|part| part.tag == RESPONSE_VALUE).ok_or("a message without a value")?.content;
         let (info, _) = ber::element(value)?;
         if info.tag != SYNC_ID_SET {
             return Ok(());
@@ -373,6 +377,8 @@ impl Answer {
     }
 }
 
+/// `responseValue [1]` of an intermediate message (RFC 4511, 4.13).
+const RESPONSE_VALUE: u8 = 0x81;
 /// `syncIdSet [3]` of RFC 4533, 2.5.
 const SYNC_ID_SET: u8 = 0xa3;
 

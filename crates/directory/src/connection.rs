@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ldap3::controls::{Control, PagedResults, RawControl};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Mod, ResultEntry, Scope, StdStream};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Mod, Scope, StdStream};
 use secrecy::ExposeSecret;
 use sync_core::directory::{DirectoryError, DirectoryErrorKind};
 use tokio::net::UnixStream;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::ber;
 use crate::entry::{BadEntry, RawEntry};
 use crate::errors::{Link, error, named};
-use crate::relay::{self, Shared};
+use crate::relay::{self, Item, Shared};
 use crate::settings::ServerSettings;
 use crate::transport::{self, Stream};
 
@@ -103,9 +103,9 @@ impl Session {
     where
         F: FnMut(Result<RawEntry, BadEntry>),
     {
-        let entry = |item: ResultEntry| {
-            if !item.is_intermediate() {
-                each(RawEntry::parse(item.0));
+        let entry = |item: Item| {
+            if let Item::Entry(message) = item {
+                each(RawEntry::parse(&message));
             }
         };
         self.items(base, scope, filter, attributes, controls, entry).await
@@ -122,16 +122,31 @@ impl Session {
         mut each: F,
     ) -> Result<LdapResult, DirectoryError>
     where
-        F: FnMut(ResultEntry),
+        F: FnMut(Item),
     {
         let doing = "searching";
         let mut ldap = self.ldap.clone();
         ldap.with_timeout(self.link.timeout).with_controls(controls);
         let started = ldap.streaming_search(base, scope, filter, attributes.to_vec()).await;
         let mut stream = started.map_err(|reason| self.link.no_answer(doing, &reason))?;
-        while let Some(found) = stream.next().await.map_err(|reason| self.link.no_answer(doing, &reason))? {
-            self.link.shared.leave();
-            each(found);
+        let (shared, id) = (&self.link.shared, stream.ldap_handle().last_id());
+        let mut ended = false;
+        while !ended {
+            let found = shared.found.notified();
+            tokio::pin!(found);
+            // What comes from here on is told of, though nobody waits yet.
+            found.as_mut().enable();
+            while let Some(item) = shared.take(id) {
+                each(item);
+            }
+            // The library is given nothing of a search but its end, and waits for that so long at a time.
+            tokio::select! {
+                () = found => (),
+                end = stream.next() => ended = end.map_err(|reason| self.link.no_answer(doing, &reason))?.is_none(),
+            }
+        }
+        while let Some(item) = shared.take(id) {
+            each(item);
         }
         Ok(stream.finish().await)
     }

@@ -1,8 +1,12 @@
 //! Entries as they arrive: parsed without a panic, bounded in size, read by attribute name without regard to case.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use ldap3::asn1::{PL, StructureTag};
+use bytes::Bytes;
+use sync_core::person::SmolStr;
+
+use crate::ber::{self, Element};
+use crate::framing;
 
 /// Most values of one attribute that are kept.
 pub(crate) const MAX_VALUES: usize = 4_000;
@@ -14,9 +18,18 @@ const MAX_TEXT: usize = 4_096;
 pub(crate) struct RawEntry {
     /// Distinguished name.
     pub dn: String,
-    attributes: BTreeMap<String, Vec<Vec<u8>>>,
-    /// Attributes with more values than are kept, in lower case.
-    cut: Vec<String>,
+    attributes: Vec<Attribute>,
+}
+
+/// A part of an attribute's values, as the message holds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attribute {
+    /// In lower case.
+    name: SmolStr,
+    /// OCTET STRINGs, one after the other.
+    values: Bytes,
+    /// There are more values than are kept or were sent.
+    cut: bool,
 }
 
 /// An entry that cannot be understood; the sentence says which and why.
@@ -24,63 +37,52 @@ pub(crate) struct RawEntry {
 pub(crate) struct BadEntry(pub String);
 
 impl RawEntry {
-    /// Reads SearchResultEntry (RFC 4511, 4.5.2).
-    pub(crate) fn parse(tag: StructureTag) -> Result<RawEntry, BadEntry> {
-        let PL::C(parts) = tag.payload else { return Err(BadEntry("an entry without contents".to_owned())) };
-        let mut parts = parts.into_iter();
-        let dn = parts
-            .next()
-            .and_then(StructureTag::expect_primitive)
-            .ok_or_else(|| BadEntry("an entry without a DN".to_owned()))?;
-        let dn = String::from_utf8(dn).map_err(|error| {
-            BadEntry(format!("an entry whose DN is not UTF-8: {}", error.into_bytes().escape_ascii()))
-        })?;
-        let list = parts.next().and_then(StructureTag::expect_constructed);
-        let list = list.ok_or_else(|| BadEntry(format!("the entry {dn} has no list of attributes")))?;
-        let mut entry = RawEntry { dn, ..RawEntry::default() };
-        for attribute in list {
-            if entry.add(attribute).is_none() {
-                return Err(BadEntry(format!("the entry {} has a malformed attribute", entry.dn)));
-            }
+    /// Reads SearchResultEntry (RFC 4511, 4.5.2) out of the message that holds it.
+    pub(crate) fn parse(message: &Bytes) -> Result<RawEntry, BadEntry> {
+        let bad = |text: &str| BadEntry(text.to_owned());
+        let (operation, _) = framing::parts(message).map_err(|_| bad("an entry without contents"))?;
+        let (dn, rest) = ber::element(operation.content).map_err(|_| bad("an entry without a DN"))?;
+        if dn.tag != ber::OCTET_STRING {
+            return Err(bad("an entry without a DN"));
         }
-        Ok(entry)
-    }
-
-    fn add(&mut self, attribute: StructureTag) -> Option<()> {
-        let mut parts = attribute.expect_constructed()?.into_iter();
-        let name = String::from_utf8(parts.next()?.expect_primitive()?).ok()?.to_ascii_lowercase();
-        // Active Directory answers a long list as "member;range=0-1499", its last part as "…-*" (MS-ADTS 3.1.1.3.1.3.3).
-        let (name, range) = name.split_once(";range=").unwrap_or((&name, "0-*"));
-        let name = name.to_owned();
-        let values = parts.next()?.expect_constructed()?;
-        if values.len() > MAX_VALUES || !range.ends_with('*') {
-            self.cut.push(name.clone());
+        let dn = std::str::from_utf8(dn.content)
+            .map_err(|_| BadEntry(format!("an entry whose DN is not UTF-8: {}", dn.content.escape_ascii())))?;
+        let malformed = |_| BadEntry(format!("the entry {dn} has a malformed attribute"));
+        let Ok((list, _)) = ber::element(rest) else {
+            return Err(BadEntry(format!("the entry {dn} has no list of attributes")));
+        };
+        let mut attributes = Vec::with_capacity(16);
+        let mut rest = list.content;
+        while !rest.is_empty() {
+            let (attribute, more) = ber::element(rest).map_err(malformed)?;
+            attributes.push(Attribute::read(message, attribute).map_err(malformed)?);
+            rest = more;
         }
-        let values = values.into_iter().take(MAX_VALUES).map(StructureTag::expect_primitive);
-        let values: Option<Vec<Vec<u8>>> = values.collect();
-        self.attributes.entry(name).or_default().extend(values?);
-        Some(())
+        Ok(RawEntry { dn: dn.to_owned(), attributes })
     }
 
     /// The values of an attribute, as bytes.
-    pub(crate) fn values(&self, attribute: &str) -> &[Vec<u8>] {
-        self.attributes.get(&attribute.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+    pub(crate) fn values<'a>(&'a self, attribute: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.parts(attribute).flat_map(Attribute::values)
+    }
+
+    fn parts<'a>(&'a self, attribute: &'a str) -> impl Iterator<Item = &'a Attribute> {
+        self.attributes.iter().filter(|part| part.name.eq_ignore_ascii_case(attribute))
     }
 
     /// The names of the attributes, in lower case and without options (RFC 4512, 2.5).
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.keys().map(String::as_str).filter(|name| !name.contains(';'))
+    pub(crate) fn names(&self) -> BTreeSet<&str> {
+        self.attributes.iter().map(|part| part.name.as_str()).filter(|name| !name.contains(';')).collect()
     }
 
     /// Whether the attribute has more values than were kept or sent.
     pub(crate) fn is_cut(&self, attribute: &str) -> bool {
-        self.cut.iter().any(|name| name.eq_ignore_ascii_case(attribute))
+        self.parts(attribute).any(|part| part.cut)
     }
 
     /// The usable text values of an attribute, sorted: UTF-8, not blank, not longer than 4,096 bytes.
     pub(crate) fn texts(&self, attribute: &str) -> Vec<String> {
-        let mut texts: Vec<String> =
-            self.values(attribute).iter().filter_map(|value| usable(value)).map(str::to_owned).collect();
+        let mut texts: Vec<String> = self.values(attribute).filter_map(usable).map(str::to_owned).collect();
         texts.sort();
         texts
     }
@@ -88,21 +90,60 @@ impl RawEntry {
     /// How many values of an attribute [`RawEntry::texts`] leaves out although they are not blank.
     pub(crate) fn unusable(&self, attribute: &str) -> usize {
         let blank = |value: &[u8]| value.iter().all(u8::is_ascii_whitespace);
-        self.values(attribute).iter().filter(|value| usable(value).is_none() && !blank(value)).count()
+        self.values(attribute).filter(|value| usable(value).is_none() && !blank(value)).count()
     }
 
     /// The first text value of an attribute, or nothing.
     pub(crate) fn text(&self, attribute: &str) -> String {
-        self.texts(attribute).into_iter().next().unwrap_or_default()
+        self.values(attribute).filter_map(usable).min().unwrap_or_default().to_owned()
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(dn: &str, attributes: &[(&str, &[u8])]) -> RawEntry {
-        let mut entry = RawEntry { dn: dn.to_owned(), ..RawEntry::default() };
-        for (name, value) in attributes {
-            entry.attributes.entry(name.to_ascii_lowercase()).or_default().push(value.to_vec());
+        let list: Vec<u8> = attributes
+            .iter()
+            .flat_map(|(name, value)| {
+                let values = ber::written(ber::SET, &ber::written(ber::OCTET_STRING, value));
+                ber::written(ber::SEQUENCE, &[ber::written(ber::OCTET_STRING, name.as_bytes()), values].concat())
+            })
+            .collect();
+        let parts = [ber::written(ber::OCTET_STRING, dn.as_bytes()), ber::written(ber::SEQUENCE, &list)].concat();
+        RawEntry::parse(&message(&parts)).expect("an entry")
+    }
+}
+
+impl Attribute {
+    /// PartialAttribute (RFC 4511, 4.1.7).
+    fn read(message: &Bytes, attribute: Element<'_>) -> Result<Attribute, &'static str> {
+        let (name, rest) = ber::element(attribute.content)?;
+        let (values, _) = ber::element(rest)?;
+        if attribute.tag & values.tag & ber::CONSTRUCTED == 0 || name.tag != ber::OCTET_STRING {
+            return Err("an attribute that is none");
         }
-        entry
+        let name = std::str::from_utf8(name.content).map_err(|_| "a name that is not UTF-8")?;
+        // Active Directory answers a long list as "member;range=0-1499", its last part as "…-*" (MS-ADTS 3.1.1.3.1.3.3).
+        let name: SmolStr = name.chars().map(|letter| letter.to_ascii_lowercase()).collect();
+        let (base, range) = name.split_once(";range=").unwrap_or((&name, "0-*"));
+        let (mut count, mut rest) = (0, values.content);
+        while !rest.is_empty() {
+            let (value, more) = ber::element(rest)?;
+            if value.tag & ber::CONSTRUCTED != 0 {
+                return Err("a value made of elements");
+            }
+            (count, rest) = (count + 1, more);
+        }
+        let cut = count > MAX_VALUES || !range.ends_with('*');
+        Ok(Attribute { name: SmolStr::new(base), values: message.slice_ref(values.content), cut })
+    }
+
+    fn values(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.values[..];
+        let next = move || {
+            let (value, more) = ber::element(rest).ok()?;
+            rest = more;
+            Some(value.content)
+        };
+        std::iter::from_fn(next).take(MAX_VALUES)
     }
 }
 
@@ -111,28 +152,32 @@ fn usable(value: &[u8]) -> Option<&str> {
     (!text.trim().is_empty() && value.len() <= MAX_TEXT).then_some(text)
 }
 
+/// A message with an entry's contents.
+#[cfg(test)]
+fn message(contents: &[u8]) -> Bytes {
+    let entry = ber::written(0x60 | framing::operation::SEARCH_ENTRY, contents);
+    ber::written(ber::SEQUENCE, &[ber::written(ber::INTEGER, &[1]), entry].concat()).into()
+}
+
 #[cfg(test)]
 mod tests {
-    use ldap3::asn1::TagClass;
-
     use super::*;
 
-    fn primitive(value: &[u8]) -> StructureTag {
-        StructureTag { class: TagClass::Universal, id: 4, payload: PL::P(value.to_vec()) }
+    fn octets(value: &[u8]) -> Vec<u8> {
+        ber::written(ber::OCTET_STRING, value)
     }
 
-    fn sequence(parts: Vec<StructureTag>) -> StructureTag {
-        StructureTag { class: TagClass::Universal, id: 16, payload: PL::C(parts) }
+    fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+        ber::written(ber::SEQUENCE, &parts.concat())
     }
 
-    fn entry(dn: &[u8], attributes: Vec<(&str, Vec<&[u8]>)>) -> StructureTag {
-        let attributes = attributes
-            .into_iter()
-            .map(|(name, values)| {
-                sequence(vec![primitive(name.as_bytes()), sequence(values.into_iter().map(primitive).collect())])
-            })
-            .collect();
-        sequence(vec![primitive(dn), sequence(attributes)])
+    fn entry(dn: &[u8], attributes: &[(&str, Vec<&[u8]>)]) -> Bytes {
+        let attribute = |(name, values): &(&str, Vec<&[u8]>)| {
+            let values: Vec<u8> = values.iter().flat_map(|value| octets(value)).collect();
+            sequence(&[octets(name.as_bytes()), ber::written(ber::SET, &values)])
+        };
+        let attributes: Vec<Vec<u8>> = attributes.iter().map(attribute).collect();
+        message(&[octets(dn), sequence(&attributes)].concat())
     }
 
     #[test]
@@ -140,41 +185,47 @@ mod tests {
         let many: Vec<&[u8]> = vec![b"x"; MAX_VALUES + 1];
         let values: Vec<&[u8]> = vec![b"b", b" ", b"a", &[0xff], "Ё".as_bytes()];
         let part: Vec<&[u8]> = vec![b"x"];
-        let parsed = RawEntry::parse(entry(
-            b"cn=a",
-            vec![("Mail", values), ("member", many), ("o;range=0-0", part.clone()), ("l;range=0-*", part)],
-        ));
-        let parsed = parsed.expect("an entry");
+        let attributes = [("Mail", values), ("member", many), ("o;range=0-0", part.clone()), ("l;range=0-*", part)];
+        let parsed = RawEntry::parse(&entry(b"cn=a", &attributes)).expect("an entry");
         assert_eq!(parsed.texts("mAIL"), ["a", "b", "Ё"]);
         assert_eq!(parsed.unusable("mail"), 1);
-        assert_eq!(parsed.values("member").len(), MAX_VALUES);
+        assert_eq!(parsed.values("member").count(), MAX_VALUES);
         assert!(parsed.is_cut("Member") && parsed.is_cut("o") && !parsed.is_cut("l") && !parsed.is_cut("mail"));
-        assert_eq!(parsed.text("o"), "x");
-        assert_eq!(parsed.text("absent"), "");
+        assert_eq!((parsed.text("mail"), parsed.text("o"), parsed.text("absent")), ("a".into(), "x".into(), "".into()));
+        assert_eq!(parsed.names(), BTreeSet::from(["l", "mail", "member", "o"]));
+    }
+
+    #[test]
+    fn an_attribute_without_values_is_no_fault() {
+        let parsed = RawEntry::parse(&entry(b"cn=a", &[("mail", vec![])])).expect("an entry");
+        assert_eq!((parsed.text("mail"), parsed.values("mail").count()), (String::new(), 0));
     }
 
     #[test]
     fn malformed_entries_are_errors_and_not_panics() {
         #[track_caller]
-        fn check(tag: StructureTag, expected: &str) {
-            let error = RawEntry::parse(tag).expect_err("an error");
+        fn check(message: &Bytes, expected: &str) {
+            let error = RawEntry::parse(message).expect_err("an error");
             assert!(error.0.contains(expected), "{}", error.0);
         }
-        check(entry(b"cn=\xff\xfe", vec![]), "not UTF-8: cn=\\xff\\xfe");
-        check(primitive(b""), "without contents");
-        check(sequence(vec![]), "without a DN");
-        check(sequence(vec![primitive(b"cn=a")]), "no list of attributes");
-        check(sequence(vec![primitive(b"cn=a"), sequence(vec![primitive(b"x")])]), "malformed attribute");
-        check(entry(b"cn=a", vec![("a", vec![])]).nested(), "without a DN");
+        check(&entry(b"cn=\xff\xfe", &[]), "not UTF-8: cn=\\xff\\xfe");
+        check(&Bytes::new(), "without contents");
+        check(&message(b""), "without a DN");
+        check(&message(&sequence(&[])), "without a DN");
+        check(&message(&octets(b"cn=a")), "no list of attributes");
+        check(&message(&[octets(b"cn=a"), sequence(&[octets(b"x")])].concat()), "malformed attribute");
+        let nested = sequence(&[octets(b"mail"), ber::written(ber::SET, &sequence(&[]))]);
+        check(&message(&[octets(b"cn=a"), sequence(&[nested])].concat()), "malformed attribute");
     }
 
-    trait Nested {
-        fn nested(self) -> StructureTag;
-    }
-
-    impl Nested for StructureTag {
-        fn nested(self) -> StructureTag {
-            sequence(vec![self])
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_reading_panic(bytes: Vec<u8>) {
+            for message in [Bytes::from(bytes.clone()), message(&bytes), message(&[octets(b"cn=a"), bytes].concat())] {
+                if let Ok(entry) = RawEntry::parse(&message) {
+                    entry.names().into_iter().for_each(|name| drop(entry.texts(name)));
+                }
+            }
         }
     }
 }

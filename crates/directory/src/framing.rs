@@ -63,15 +63,18 @@ impl From<io::Error> for FrameError {
 
 /// Reads one message.
 pub(crate) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Frame, FrameError> {
-    let mut head = Vec::with_capacity(6);
+    // A tag, the number of octets of the length, and at most four of them.
+    let (mut head, mut held) = ([0u8; 6], 0);
     loop {
         match reader.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && head.is_empty() => return Ok(Frame::End),
+            Ok(byte) => head[held] = byte,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && held == 0 => return Ok(Frame::End),
             Err(error) => return Err(error.into()),
         }
-        check_first_bytes(&head)?;
-        if let Some((_, length)) = ber::header(&head).map_err(|text| FrameError::Malformed(text.to_owned()))? {
+        held += 1;
+        let head = &head[..held];
+        check_first_bytes(head)?;
+        if let Some((_, length)) = ber::header(head).map_err(|text| FrameError::Malformed(text.to_owned()))? {
             return if length > MAX_MESSAGE { skip(reader, length).await } else { fill(reader, head, length).await };
         }
     }
@@ -86,9 +89,9 @@ fn check_first_bytes(head: &[u8]) -> Result<(), FrameError> {
     }
 }
 
-async fn fill<R: AsyncRead + Unpin>(reader: &mut R, head: Vec<u8>, length: usize) -> Result<Frame, FrameError> {
-    let mut message = head;
-    message.reserve(length.min(FIRST_RESERVE));
+async fn fill<R: AsyncRead + Unpin>(reader: &mut R, head: &[u8], length: usize) -> Result<Frame, FrameError> {
+    let mut message = Vec::with_capacity(head.len() + length.min(FIRST_RESERVE));
+    message.extend_from_slice(head);
     let arrived = reader.take(length as u64).read_to_end(&mut message).await?;
     if arrived < length {
         return Err(FrameError::Io(io::ErrorKind::UnexpectedEof.into()));
@@ -135,6 +138,23 @@ pub(crate) fn request_kind(message: &[u8]) -> Result<(i32, u8), &'static str> {
     let (id, rest) = ber::element(envelope.content)?;
     let (request, _) = ber::element(rest)?;
     Ok((ber::number(id)?, request.tag & 0x1f))
+}
+
+/// The operation of a message, and the contents of its controls.
+pub(crate) fn parts(message: &[u8]) -> Result<(Element<'_>, &[u8]), &'static str> {
+    let (envelope, _) = ber::element(message)?;
+    let (_, rest) = ber::element(envelope.content)?;
+    let (operation, rest) = ber::element(rest)?;
+    let controls = if rest.is_empty() { rest } else { ber::element(rest)?.0.content };
+    Ok((operation, controls))
+}
+
+/// The value of a control among `controls` (RFC 4511, 4.1.11).
+pub(crate) fn control<'a>(controls: &'a [u8], oid: &str) -> Option<&'a [u8]> {
+    let controls = ber::elements(controls).ok()?;
+    let control = controls.iter().filter_map(|control| ber::elements(control.content).ok());
+    let named = control.filter(|parts| parts.first().is_some_and(|name| name.content == oid.as_bytes()));
+    named.flatten().skip(1).find(|part| part.tag == ber::OCTET_STRING).map(|value| value.content)
 }
 
 /// Checks a message from the server completely: envelope, nesting, result and controls.
@@ -237,13 +257,7 @@ fn check_controls(content: &[u8]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A message by parts: `tlv(tag, contents)`.
-    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![tag, 0x82, (content.len() >> 8) as u8, content.len() as u8];
-        bytes.extend_from_slice(content);
-        bytes
-    }
+    use crate::ber::written as tlv;
 
     fn message(id: &[u8], operation: u8, content: &[u8], after: &[u8]) -> Vec<u8> {
         tlv(0x30, &[tlv(2, id), tlv(0x60 | operation, content), after.to_vec()].concat())

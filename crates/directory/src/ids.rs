@@ -21,7 +21,7 @@ pub(crate) fn attributes(vendor: Vendor) -> &'static [&'static str] {
 /// The entry's identifier in canonical text, if it has one.
 pub(crate) fn key(vendor: Vendor, entry: &RawEntry) -> Option<DirectoryKey> {
     attributes(vendor).iter().find_map(|attribute| {
-        let value = entry.values(attribute).first()?;
+        let value = entry.values(attribute).next()?;
         let text = match vendor {
             Vendor::ActiveDirectory => guid(value)?,
             _ => std::str::from_utf8(value).ok()?.trim().to_lowercase(),

@@ -239,7 +239,7 @@ impl LdapDirectory {
         }
         let work = async |connection: &mut Connection, settings: &ServerSettings| {
             let (mut photo, keys, names) = (None, [key.clone()], vec![attribute.clone()]);
-            let keep = |_, entry: entry::RawEntry| photo = entry.values(&attribute).first().cloned();
+            let keep = |_, entry: entry::RawEntry| photo = entry.values(&attribute).next().map(<[u8]>::to_vec);
             elsewhere::by_keys(connection, settings, &keys, names, keep).await.map(|()| photo)
         };
         self.with(work).map(|(photo, _)| photo)

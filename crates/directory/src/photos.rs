@@ -66,7 +66,7 @@ pub(crate) async fn fetch(
         readable = false;
         let filter = filter_by_key(settings, people_filter, &witnesses);
         let mut look = |entry: RawEntry| {
-            readable |= entry.values(attribute).iter().any(|value| !value.is_empty());
+            readable |= entry.values(attribute).any(|value| !value.is_empty());
             Ok(())
         };
         lost += search(connection, settings, &filter, &mut look, page_done).await?;
@@ -176,10 +176,10 @@ fn hand_out(
 }
 
 /// Stores the usable image among the values: of several, the one whose hash comes first, so that the choice is steady.
-fn spool(directory: &Path, values: &[Vec<u8>]) -> io::Result<Photo> {
-    let mut images: Vec<(String, &Vec<u8>)> = Vec::new();
+fn spool<'a>(directory: &Path, values: impl Iterator<Item = &'a [u8]>) -> io::Result<Photo> {
+    let mut images: Vec<(String, &[u8])> = Vec::new();
     let mut refusal = None;
-    for value in values.iter().filter(|value| !value.is_empty()) {
+    for value in values.filter(|value| !value.is_empty()) {
         match picture::check(value) {
             Ok(()) => images.push((picture::md5(value), value)),
             Err(text) => refusal = Some(text),
@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn only_images_the_pbx_can_use_are_stored() {
         let spool_directory = tempfile::tempdir().expect("a directory");
-        let check = |values: &[Vec<u8>]| spool(spool_directory.path(), values).expect("a photo");
+        let check =
+            |values: &[Vec<u8>]| spool(spool_directory.path(), values.iter().map(Vec::as_slice)).expect("a photo");
         let Photo::Spooled { md5 } = check(&[[b"BM", [7; 2000].as_slice()].concat(), image(1)]) else {
             panic!("not stored")
         };

@@ -1,20 +1,22 @@
 //! The stretch of wire between the network and the LDAP library.
 //!
-//! Every message passes through here: the server's are checked before the library decodes them, answers are matched
-//! with the requests they belong to, and entries are let through only as fast as they are consumed, so that memory stays
-//! bounded (the library's own queue is not).
+//! Every message passes through here: the server's are checked before the library decodes them, and answers are matched
+//! with the requests they belong to. What a search finds does not go through the library, which would take several times
+//! longer to decode it than the server to send it: it waits here for whoever searches, and no more of it than fits into
+//! bounded memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use crate::framing::{self, Frame, FrameError, operation};
 
-/// Bytes of entries that may wait for their consumer.
+/// Bytes of what searches found that may wait for their consumers.
 const MAX_WAITING: usize = 8 << 20;
 /// Read buffer of each direction.
 const BUFFER: usize = 64 << 10;
@@ -34,12 +36,31 @@ pub(crate) enum Failure {
     Malformed(String),
 }
 
+/// What a server sends before the result of a search.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// A message that holds an entry (RFC 4511, 4.5.2).
+    Entry(Bytes),
+    /// An intermediate message (RFC 4511, 4.13).
+    Intermediate(Bytes),
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Item::Entry(message) | Item::Intermediate(message) => message.len(),
+        }
+    }
+}
+
 /// What both sides of the relay know.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     failure: Mutex<Option<Failure>>,
     waiting: Mutex<Waiting>,
     room: Notify,
+    /// Told whenever something was found by any search.
+    pub found: Notify,
     /// Whether the server has answered anything.
     pub answered: AtomicBool,
     /// Search references ignored so far.
@@ -48,9 +69,10 @@ pub(crate) struct Shared {
     pub oversized: AtomicU64,
 }
 
+/// What was found and not yet taken, by the message id of the search.
 #[derive(Debug, Default)]
 struct Waiting {
-    sizes: VecDeque<usize>,
+    items: HashMap<i32, VecDeque<Item>>,
     total: usize,
 }
 
@@ -69,28 +91,33 @@ impl Shared {
         lock(&self.failure).get_or_insert(failure);
     }
 
-    /// Waits until an entry of `size` bytes may pass.
-    async fn enter(&self, size: usize) {
+    /// Keeps an item for the search `id`, as soon as there is room for it.
+    async fn keep(&self, id: i32, item: Item) {
+        let size = item.size();
         loop {
             {
                 let mut waiting = lock(&self.waiting);
                 if waiting.total == 0 || waiting.total + size <= MAX_WAITING {
                     waiting.total += size;
-                    waiting.sizes.push_back(size);
-                    return;
+                    waiting.items.entry(id).or_default().push_back(item);
+                    break;
                 }
             }
             self.room.notified().await;
         }
+        self.found.notify_waiters();
     }
 
-    /// To be called for each entry consumed.
-    pub(crate) fn leave(&self) {
+    /// The next item of the search `id`.
+    pub(crate) fn take(&self, id: i32) -> Option<Item> {
         let mut waiting = lock(&self.waiting);
-        if let Some(size) = waiting.sizes.pop_front() {
-            waiting.total -= size;
+        let item = waiting.items.get_mut(&id)?.pop_front();
+        match &item {
+            Some(item) => waiting.total -= item.size(),
+            None => drop(waiting.items.remove(&id)),
         }
         self.room.notify_one();
+        item
     }
 }
 
@@ -155,12 +182,11 @@ where
         shared.answered.store(true, Ordering::Relaxed);
         match admit(&message, pending, shared) {
             Err(failure) => return shared.fail(failure),
-            Ok(Passage::Drop) => continue,
-            Ok(Passage::Entry) => shared.enter(message.len()).await,
+            Ok(Passage::Drop) => (),
+            Ok(Passage::Entry(id)) => shared.keep(id, Item::Entry(message.into())).await,
+            Ok(Passage::Intermediate(id)) => shared.keep(id, Item::Intermediate(message.into())).await,
+            Ok(Passage::Result) if to.write_all(&message).await.is_err() => return,
             Ok(Passage::Result) => (),
-        }
-        if to.write_all(&message).await.is_err() {
-            return;
         }
     }
 }
@@ -175,7 +201,10 @@ fn failure_of(error: FrameError) -> Failure {
 }
 
 enum Passage {
-    Entry,
+    /// Found by the search with this message id.
+    Entry(i32),
+    /// Said about the search with this message id.
+    Intermediate(i32),
     Result,
     Drop,
 }
@@ -193,12 +222,12 @@ fn admit(message: &[u8], pending: &Pending, shared: &Shared) -> Result<Passage, 
         return Ok(Passage::Drop);
     };
     match (request, answer.operation) {
-        (operation::SEARCH, operation::SEARCH_ENTRY) => Ok(Passage::Entry),
+        (operation::SEARCH, operation::SEARCH_ENTRY) => Ok(Passage::Entry(answer.id)),
         (operation::SEARCH, operation::SEARCH_REFERENCE) => {
             shared.references.fetch_add(1, Ordering::Relaxed);
             Ok(Passage::Drop)
         }
-        (operation::SEARCH, operation::INTERMEDIATE) => Ok(Passage::Entry),
+        (operation::SEARCH, operation::INTERMEDIATE) => Ok(Passage::Intermediate(answer.id)),
         (_, operation::INTERMEDIATE) => Ok(Passage::Drop),
         (operation::SEARCH, operation::SEARCH_DONE)
         | (operation::BIND, operation::BIND_ANSWER)
@@ -222,15 +251,18 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let shared = Shared::default();
-            let passes = async |size| tokio::time::timeout(Duration::from_millis(50), shared.enter(size)).await.is_ok();
-            assert!(passes(MAX_WAITING * 2).await, "a single large entry passes");
-            assert!(!passes(1).await, "nothing more passes meanwhile");
-            shared.leave();
-            assert!(passes(MAX_WAITING - 1).await);
-            assert!(passes(1).await);
-            assert!(!passes(1).await);
-            shared.leave();
-            assert!(passes(1).await);
+            let item = |size| Item::Entry(vec![0; size].into());
+            let wait = Duration::from_millis(50);
+            let passes = async |id, size| tokio::time::timeout(wait, shared.keep(id, item(size))).await.is_ok();
+            assert!(passes(1, MAX_WAITING * 2).await, "a single large entry passes");
+            assert!(!passes(2, 1).await, "nothing more passes meanwhile");
+            assert!(shared.take(2).is_none());
+            assert!(shared.take(1).is_some() && shared.take(1).is_none());
+            assert!(passes(2, MAX_WAITING - 1).await);
+            assert!(passes(1, 1).await);
+            assert!(!passes(1, 1).await);
+            assert_eq!(shared.take(2).map(|item| item.size()), Some(MAX_WAITING - 1));
+            assert!(passes(1, 1).await);
         });
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn edit_times(
 }
 
 fn needs_numbers(entry: &RawEntry) -> bool {
-    entry.values(READABLE).is_empty() && !entry.values(BINARY).is_empty()
+    entry.values(READABLE).next().is_none() && entry.values(BINARY).next().is_some()
 }
 
 fn time_of(
@@ -67,10 +67,10 @@ fn time_of(
     if settings.vendor != Vendor::ActiveDirectory {
         return generalized(&entry.text("modifyTimestamp")).map(DirectoryTime::Entry);
     }
-    let readable = entry.values(READABLE).iter().find_map(|value| readable_time(value, attribute));
+    let readable = entry.values(READABLE).find_map(|value| readable_time(value, attribute));
     let binary = || {
         let number = numbers.get(&attribute.to_ascii_lowercase())?;
-        binary_time(entry.values(BINARY).first()?, *number)
+        binary_time(entry.values(BINARY).next()?, *number)
     };
     readable.or_else(binary).map(DirectoryTime::Attribute)
 }

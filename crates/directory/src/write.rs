@@ -247,9 +247,8 @@ impl Writer {
             Ok(entry) => entry,
             Err(text) => return Ok(WriteOutcome::Refused(text)),
         };
-        let (ours, others): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = entry
+        let (ours, others): (Vec<&[u8]>, Vec<&[u8]>) = entry
             .values(&job.attribute)
-            .iter()
             .filter(|value| !value.is_empty())
             .partition(|value| !job.replaces.is_empty() && picture::md5(value) == job.replaces);
         if ours.is_empty() != job.replaces.is_empty() || (job.replaces.is_empty() && !others.is_empty()) {
@@ -591,23 +590,23 @@ fn values(entry: &RawEntry, attribute: &str) -> BTreeSet<RawValue> {
 }
 
 /// The change that puts a photo in the place of ours.
-fn photo_changes(job: &PhotoJob, ours: &[&Vec<u8>], others: &[&Vec<u8>], exact: bool) -> Vec<Mod<Vec<u8>>> {
+fn photo_changes(job: &PhotoJob, ours: &[&[u8]], others: &[&[u8]], exact: bool) -> Vec<Mod<Vec<u8>>> {
     let name = || job.attribute.clone().into_bytes();
     let new = Some(job.image.0.clone()).filter(|image| !image.is_empty());
     if exact {
-        let out = ours.iter().map(|old| Mod::Delete(name(), HashSet::from([(*old).clone()])));
+        let out = ours.iter().map(|old| Mod::Delete(name(), HashSet::from([old.to_vec()])));
         return out.chain(new.map(|new| Mod::Add(name(), HashSet::from([new])))).collect();
     }
-    let after = others.iter().map(|other| (*other).clone()).chain(new).collect();
+    let after = others.iter().map(|other| other.to_vec()).chain(new).collect();
     vec![Mod::Replace(name(), after)]
 }
 
 /// Whether the entry holds what was written.
 fn holds_photo(entry: &RawEntry, job: &PhotoJob) -> bool {
-    let values = entry.values(&job.attribute);
+    let mut values = entry.values(&job.attribute);
     match job.image.0.is_empty() {
-        true => !values.iter().any(|value| picture::md5(value) == job.replaces),
-        false => values.contains(&job.image.0),
+        true => !values.any(|value| picture::md5(value) == job.replaces),
+        false => values.any(|value| value == job.image.0),
     }
 }
 
