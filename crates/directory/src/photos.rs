@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use sync_core::directory::{DirectoryError, DirectoryErrorKind, ReadRequest};
+use sync_core::directory::{DirectoryError, DirectoryErrorKind, KnownPhotos, ReadRequest};
 use sync_core::person::{AccountState, DirectoryEntry, DirectoryKey, Photo};
 use sync_core::picture;
 
@@ -43,8 +43,13 @@ pub(crate) async fn fetch(
     page_done: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<Searched, DirectoryError> {
     let attribute = settings.attributes.photo.as_str();
-    let wanted = wanted(people, request.known_marks);
-    if attribute.is_empty() || wanted.is_empty() {
+    if attribute.is_empty() {
+        return Ok(Searched::default());
+    }
+    let unknown = || error(DirectoryErrorKind::Cancelled, "whose photo is known already could not be told");
+    let known = (request.photos)().ok_or_else(unknown)?;
+    let wanted = wanted(people, &known.marks);
+    if wanted.is_empty() {
         return Ok(Searched::default());
     }
     fs::create_dir_all(request.spool).map_err(|reason| no_spool(request.spool, &reason))?;
@@ -60,9 +65,9 @@ pub(crate) async fn fetch(
     for filter in search_filters(settings, people_filter, &wanted, everybody) {
         lost += search(connection, settings, &filter, &mut keep, page_done).await?;
     }
-    let witnesses = witnesses(people, request);
+    let witnesses = witnesses(people, &known);
     let mut readable = true;
-    if !witnesses.is_empty() && somebody_lost_theirs(&wanted, &found, request.had_photo) {
+    if !witnesses.is_empty() && somebody_lost_theirs(&wanted, &found, &known.had) {
         readable = false;
         let filter = filter_by_key(settings, people_filter, &witnesses);
         let mut look = |entry: RawEntry| {
@@ -85,12 +90,8 @@ fn no_right(endpoint: &str, settings: &ServerSettings) -> String {
 }
 
 /// People who had a photo and have not changed since: the server must show it, if it shows any.
-fn witnesses<'a>(
-    people: &'a BTreeMap<DirectoryKey, DirectoryEntry>,
-    request: &ReadRequest<'_>,
-) -> Vec<&'a DirectoryKey> {
-    let is_witness =
-        |entry: &&DirectoryEntry| request.had_photo.contains(&entry.key) && !moved(entry, request.known_marks);
+fn witnesses<'a>(people: &'a BTreeMap<DirectoryKey, DirectoryEntry>, known: &KnownPhotos) -> Vec<&'a DirectoryKey> {
+    let is_witness = |entry: &&DirectoryEntry| known.had.contains(&entry.key) && !moved(entry, &known.marks);
     people.values().filter(is_witness).take(MAX_WITNESSES).map(|entry| &entry.key).collect()
 }
 
@@ -306,15 +307,12 @@ mod tests {
     fn witnesses_had_a_photo_and_have_not_changed() {
         let key = |text: &str| DirectoryKey(text.to_owned());
         let people = people(&[("a", "2"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")]);
-        let known = ["a", "b", "c", "d", "e"].map(|name| (key(name), "1".to_owned())).into();
-        let had_photo = ["a", "c", "d", "e", "gone"].map(key).into();
-        let spool = Path::new("");
-        let vault = &sync_core::vault::Vault::new([0; 32]);
-        let request = ReadRequest { known_marks: &known, had_photo: &had_photo, only: None, spool, vault, now: 0 };
-        assert_eq!(witnesses(&people, &request), [&key("c"), &key("d")]);
+        let marks = ["a", "b", "c", "d", "e"].map(|name| (key(name), "1".to_owned())).into();
+        let known = KnownPhotos { marks, had: ["a", "c", "d", "e", "gone"].map(key).into() };
+        assert_eq!(witnesses(&people, &known), [&key("c"), &key("d")]);
         let lost = |wanted: &str, found: &[Photo]| {
             let found = found.iter().map(|photo| (key(wanted), photo.clone())).collect();
-            somebody_lost_theirs(&[key(wanted)].into(), &found, &had_photo)
+            somebody_lost_theirs(&[key(wanted)].into(), &found, &known.had)
         };
         assert!(lost("a", &[]) && lost("a", &[Photo::Absent]));
         assert!(!lost("a", &[Photo::Refused(String::new())]) && !lost("b", &[]));

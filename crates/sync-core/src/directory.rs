@@ -84,13 +84,21 @@ pub struct Elsewhere {
     pub account: AccountState,
 }
 
+/// What the last run left that photos are fetched by.
+#[derive(Clone, Debug, Default)]
+pub struct KnownPhotos {
+    /// Change marks: a photo is fetched only where the mark moved.
+    pub marks: BTreeMap<DirectoryKey, String>,
+    /// People who had a photo. When one of them brings none, those whose mark did not move tell whether the attribute can
+    /// still be read at all.
+    pub had: BTreeSet<DirectoryKey>,
+}
+
 /// What a read needs to know.
 pub struct ReadRequest<'a> {
-    /// Change marks of the last run: a photo is fetched only where the mark moved.
-    pub known_marks: &'a BTreeMap<DirectoryKey, String>,
-    /// People who had a photo at the last run. When one of them brings none, those whose mark did not move tell whether
-    /// the attribute can still be read at all.
-    pub had_photo: &'a BTreeSet<DirectoryKey>,
+    /// Asked for once everybody is found, where photos are wanted. `None`: it cannot be told, and the read ends with
+    /// [`DirectoryErrorKind::Cancelled`].
+    pub photos: &'a dyn Fn() -> Option<Arc<KnownPhotos>>,
     /// Directory for the photos that arrive; files are named by MD5.
     pub spool: &'a Path,
     /// Only these people are read, as far as base and filter find them.

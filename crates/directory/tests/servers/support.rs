@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use directory::{Attributes, LdapDirectory, Security, ServerSettings, Timeouts, Vendor};
-use sync_core::directory::{Directory, DirectoryError, DirectorySnapshot, ReadRequest};
+use sync_core::directory::{Directory, DirectoryError, DirectorySnapshot, KnownPhotos, ReadRequest};
 use sync_core::person::{DirectoryEntry, DirectoryKey, Photo};
 use sync_core::vault::Vault;
 use tempfile::TempDir;
@@ -312,12 +312,13 @@ pub(crate) fn crowd(count: usize) -> String {
 /// Reads everybody; photos go to `spool`. Nobody had a photo before.
 pub(crate) fn read_with(
     settings: ServerSettings,
-    known: &BTreeMap<DirectoryKey, String>,
+    marks: &BTreeMap<DirectoryKey, String>,
     spool: &Path,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<DirectorySnapshot, DirectoryError> {
     let vault = &Vault::new([0; 32]);
-    let request = ReadRequest { known_marks: known, had_photo: &BTreeSet::new(), only: None, spool, vault, now: NOW };
+    let known = Arc::new(KnownPhotos { marks: marks.clone(), had: BTreeSet::new() });
+    let request = ReadRequest { photos: &|| Some(Arc::clone(&known)), only: None, spool, vault, now: NOW };
     LdapDirectory::new(settings).read(&request, progress)
 }
 
@@ -327,11 +328,11 @@ pub(crate) fn read_after(
     before: &[Arc<DirectoryEntry>],
 ) -> Result<DirectorySnapshot, DirectoryError> {
     let spool = tempfile::tempdir().expect("a directory");
-    let known_marks = before.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect();
+    let marks = before.iter().map(|entry| (entry.key.clone(), entry.change_mark.clone())).collect();
     let had_photo = before.iter().filter(|entry| matches!(entry.photo, Photo::Spooled { .. }));
-    let had_photo = had_photo.map(|entry| entry.key.clone()).collect();
+    let known = Arc::new(KnownPhotos { marks, had: had_photo.map(|entry| entry.key.clone()).collect() });
     let (spool, vault) = (spool.path(), &Vault::new([0; 32]));
-    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, only: None, spool, vault, now: NOW };
+    let request = ReadRequest { photos: &|| Some(Arc::clone(&known)), only: None, spool, vault, now: NOW };
     LdapDirectory::new(settings).read(&request, &mut |_| ControlFlow::Continue(()))
 }
 

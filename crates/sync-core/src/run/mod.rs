@@ -28,6 +28,7 @@ mod decided;
 mod intended;
 #[cfg(test)]
 mod model;
+mod own_side;
 mod progress;
 mod read;
 mod recorder;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use log::{debug, warn};
 
+use super::own_side::{self, OwnSide};
 use super::scope::Scope;
 use super::{RunError, Session, about, cancelled, reports};
 use crate::decision::Decisions;
-use crate::directory::{Coverage, DirectorySnapshot, ReadRequest};
+use crate::directory::{Coverage, Directory, DirectorySnapshot, ReadRequest};
 use crate::journal::Journal;
 use crate::link::{Link, LinkState};
 use crate::pbx::PbxSnapshot;
@@ -50,12 +51,11 @@ pub(super) fn read_both_sides(
         Scope::Only(keys) => read_some(policy, keys, session, progress)?,
         Scope::Everybody | Scope::Nobody => None,
     };
-    let (mut links, directory) = match some {
-        Some(read) => read,
+    let (mut links, directory, whole_pbx) = match some {
+        Some((links, directory)) => (links, directory, None),
         None => {
-            let links = session.journal.links(policy.server_id)?;
-            let directory = read_directory(&links, None, session, progress)?;
-            (links, directory)
+            let (OwnSide { links, pbx }, directory) = read_everybody(policy, session, progress)?;
+            (links, directory, Some(pbx))
         }
     };
     let elsewhere = find_elsewhere(&links, &directory, session)?;
@@ -63,9 +63,9 @@ pub(super) fn read_both_sides(
     planning(directory.entries.len() as u64);
     let records = session.journal.decisions(Some(policy.server_id))?;
     let decisions = Decisions::new(records.into_iter().map(|record| record.decision).collect());
-    let pbx = match &directory.asked {
-        None => session.pbx.read()?,
-        Some(_) => {
+    let pbx = match whole_pbx {
+        Some(pbx) => pbx,
+        None => {
             let phones = PhoneRules::new(&session.journal.region(policy.server_id)?);
             add_links_about(policy, &directory, &[], &mut links, session.journal)?;
             let pbx = session.pbx.read_about(&about::about(&directory, &links, &decisions, &phones))?;
@@ -103,7 +103,7 @@ fn read_some(
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
 ) -> Result<Option<(Vec<Link>, DirectorySnapshot)>, RunError> {
     let links = session.journal.links_of_keys(policy.server_id, keys)?;
-    let directory = read_directory(&links, Some(keys), session, progress)?;
+    let directory = read_people(&links, keys, session, progress)?;
     if directory.coverage != Coverage::Full {
         return Ok(None);
     }
@@ -121,7 +121,7 @@ fn read_some(
     }
     all.extend(witnesses.iter().cloned());
     let links = session.journal.links_of_keys(policy.server_id, &all)?;
-    let directory = read_directory(&links, Some(&all), session, progress)?;
+    let directory = read_people(&links, &all, session, progress)?;
     let seen = directory.entries.iter().any(|entry| witnesses.contains(&entry.key));
     let nobody_to_ask = witnesses.is_empty() && !directory.entries.is_empty();
     let sound = directory.coverage == Coverage::Full && (seen || nobody_to_ask);
@@ -145,27 +145,48 @@ fn add_links_about(
     Ok(())
 }
 
-/// Reads the directory, with the photos of entries that have changed.
-fn read_directory(
+/// Reads the whole directory, and everything of our own meanwhile.
+fn read_everybody(
+    policy: &Policy,
+    session: &mut Session<'_>,
+    progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
+) -> Result<(OwnSide, DirectorySnapshot), RunError> {
+    let Session { journal, pbx, directory, host, spool, vault, .. } = session;
+    let (journal, now) = (&**journal, host.now());
+    let (own, read) = own_side::read_while(policy.server_id, journal, pbx, &mut |photos| {
+        let request = ReadRequest { photos, only: None, spool, vault, now };
+        read_directory(&mut **directory, &request, &mut |read| progress(read, journal))
+    })?;
+    Ok((own, read?))
+}
+
+/// Reads some people of the directory, whose links are known.
+fn read_people(
     links: &[Link],
-    only: Option<&BTreeSet<DirectoryKey>>,
+    only: &BTreeSet<DirectoryKey>,
     session: &mut Session<'_>,
     progress: &mut dyn FnMut(u64, &Journal) -> ControlFlow<()>,
 ) -> Result<DirectorySnapshot, RunError> {
-    let known_marks = links.iter().map(|link| (link.key.clone(), link.change_mark.clone())).collect();
-    let with_photo = links.iter().filter(|link| !link.directory[Field::Photo].is_empty());
-    let had_photo = with_photo.map(|link| link.key.clone()).collect();
-    let (spool, now) = (session.spool, session.host.now());
-    let vault = &*session.vault;
-    let request = ReadRequest { known_marks: &known_marks, had_photo: &had_photo, only, spool, vault, now };
+    let photos = Arc::new(own_side::photos_of(links));
+    let (spool, vault, now) = (session.spool, &*session.vault, session.host.now());
+    let request = ReadRequest { photos: &|| Some(Arc::clone(&photos)), only: Some(only), spool, vault, now };
     let journal = &*session.journal;
-    let directory = std::thread::scope(|scope| {
+    read_directory(session.directory, &request, &mut |read| progress(read, journal))
+}
+
+/// Reads the directory, with the photos of entries that have changed.
+fn read_directory(
+    directory: &mut dyn Directory,
+    request: &ReadRequest<'_>,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<DirectorySnapshot, RunError> {
+    let read = std::thread::scope(|scope| {
         scope.spawn(phone::prepare);
-        session.directory.read(&request, &mut |read| progress(read, journal))
+        directory.read(request, progress)
     });
-    let directory = directory.map_err(cancelled)?;
-    debug!("directory: {} entries", directory.entries.len());
-    Ok(directory)
+    let read = read.map_err(cancelled)?;
+    debug!("directory: {} entries", read.entries.len());
+    Ok(read)
 }
 
 /// Linked people whom the search did not find are looked for by their identifiers: they may only have been moved. Those

@@ -197,8 +197,9 @@ impl Directory for DirectoryDouble {
         request: &ReadRequest<'_>,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<DirectorySnapshot, DirectoryError> {
+        let photos = (request.photos)().expect("the links can be read");
         let answer = |entry: &DirectoryEntry| {
-            let known = request.known_marks.get(&entry.key) == Some(&entry.change_mark);
+            let known = photos.marks.get(&entry.key) == Some(&entry.change_mark);
             let photo = if known { Photo::NotAsked } else { self.photo(&entry.key.0, request.spool) };
             DirectoryEntry { photo, ..entry.clone() }
         };
