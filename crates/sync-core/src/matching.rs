@@ -239,6 +239,9 @@ fn find_already_linked(
     matches: &mut [Option<Match>],
 ) {
     let holders = index(by, bound.iter().map(|&at| (at, employees[at].values[by].as_str())), phones, |_| true);
+    if holders.is_empty() {
+        return;
+    }
     let undecided: Vec<usize> = (0..people.len()).filter(|&at| matches[at].is_none()).collect();
     let seekers = index(by, undecided.iter().map(|&at| (at, people[at].values[by].as_str())), phones, |value| {
         holders.contains_key(value)
@@ -316,6 +319,9 @@ impl Adoption<'_> {
     fn by(&mut self, by: Field, matches: &mut [Option<Match>]) {
         let employees = self.free.iter().map(|&at| (at, self.employees[at].values[by].as_str()));
         let holders = index(by, employees, self.phones, |_| true);
+        if holders.is_empty() {
+            return;
+        }
         // Somebody without an active account is not adopted, but may be the one meant.
         let counted = |at: &usize| matches!(matches[*at], None | Some(Match::NotActive));
         let seeking = (0..self.people.len()).filter(counted).map(|at| (at, self.people[at].values[by].as_str()));

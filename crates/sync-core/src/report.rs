@@ -120,6 +120,8 @@ pub struct PersonOutcome {
     pub notes: Vec<Note>,
     /// Whether the link that follows from the PBX's part is stored already.
     pub stored: bool,
+    /// Whether the link that follows from what was written to the directory is stored already, too.
+    pub settled: bool,
     /// What stands in the directory now, where something was sent to it: most people of a large run have nothing to send.
     pub in_directory: Option<Box<InDirectory>>,
 }

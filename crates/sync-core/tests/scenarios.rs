@@ -383,35 +383,76 @@ fn what_was_written_before_a_crash_is_announced_though_somebody_edited_it_since(
 
 #[test]
 fn cancelling_stops_the_writing_back_and_the_next_run_completes_it() {
-    // More than are sent between two looks at whether the run was cancelled.
-    const PEOPLE: usize = 2_200;
-    let mut scene = Scene::new();
-    scene.pbx.sql("UPDATE m_PbxSettings SET value = '4' WHERE key = 'PBXInternalExtensionLength'");
-    for n in 0..PEOPLE {
-        scene.directory.add(&format!("p{n:03}"), &[(Name, &format!("Person {n}"))]);
-    }
+    let mut scene = with_many_new_numbers();
     let open_journal = scene.another_journal();
     scene.host.on_progress = RefCell::new(Some(Box::new(move |progress| {
         if progress.phase == "writing-back" && progress.done > 0 {
             open_journal().request_cancel(progress.run_id, 1).expect("a run to cancel");
         }
     })));
-    let numbered = |scene: &Scene| {
-        let numbers = (0..PEOPLE).map(|n| scene.directory.value(&format!("p{n:03}"), Number));
-        numbers.filter(|number| !number.is_empty()).count()
-    };
     let ended = scene.try_sync().map(|report| report.summary);
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     let written = numbered(&scene);
-    assert!((1..PEOPLE).contains(&written), "{written} numbers were written");
-    assert_eq!(scene.journal.runs(scene.policy.server_id, 1).expect("runs")[0].state, "cancelled");
+    assert!((1..NUMBERS).contains(&written), "{written} numbers were written");
+    let run = &scene.journal.runs(scene.policy.server_id, 1).expect("runs")[0];
+    assert_eq!(run.state, "cancelled");
+    assert_eq!(told_of_numbers(&scene, run.id), vec!["done"; written]);
 
     scene.host.on_progress = RefCell::default();
     scene.sync();
-    assert_eq!(numbered(&scene), PEOPLE);
-    for n in 0..PEOPLE {
+    assert_eq!(numbered(&scene), NUMBERS);
+    for n in 0..NUMBERS {
         assert_eq!(scene.employees_named(&format!("Person {n}")), 1);
     }
+    scene.assert_settled();
+}
+
+#[test]
+fn numbers_whose_history_cannot_be_stored_are_not_sent_and_the_others_are_not_forgotten() {
+    let mut scene = with_many_new_numbers();
+    let fault = "CREATE TRIGGER fault BEFORE INSERT ON run_changes WHEN NEW.side = 'directory'
+                     AND (SELECT count(*) FROM run_changes WHERE side = 'directory') >= 1000
+                 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    scene.module_database().execute_batch(fault).expect("a fault");
+    let ended = scene.try_sync().map(|report| report.summary);
+    assert!(
+        matches!(&ended, Err(RunError::Journal(error)) if error.to_string().contains("the disk is full")),
+        "{ended:?}"
+    );
+    assert_eq!(numbered(&scene), 1000);
+    let run = scene.journal.runs(scene.policy.server_id, 1).expect("runs")[0].id;
+    assert_eq!(told_of_numbers(&scene, run), vec!["done"; 1000]);
+    let links = scene.journal.links(scene.policy.server_id).expect("links");
+    assert_eq!(links.iter().filter(|link| !link.directory[Number].is_empty()).count(), 1000);
+
+    scene.module_database().execute_batch("DROP TRIGGER fault").expect("no fault");
+    scene.sync();
+    assert_eq!(numbered(&scene), NUMBERS);
+    scene.assert_settled();
+}
+
+/// More numbers than are sent at once, twice.
+const NUMBERS: usize = 2_200;
+
+fn with_many_new_numbers() -> Scene {
+    let mut scene = Scene::new();
+    scene.pbx.sql("UPDATE m_PbxSettings SET value = '4' WHERE key = 'PBXInternalExtensionLength'");
+    for n in 0..NUMBERS {
+        scene.directory.add(&format!("p{n:03}"), &[(Name, &format!("Person {n}"))]);
+    }
+    scene
+}
+
+/// How many people have a number in the directory.
+fn numbered(scene: &Scene) -> usize {
+    let numbers = (0..NUMBERS).map(|n| scene.directory.value(&format!("p{n:03}"), Number));
+    numbers.filter(|number| !number.is_empty()).count()
+}
+
+/// What a run's history says of each value for the directory.
+fn told_of_numbers(scene: &Scene, run: i64) -> Vec<String> {
+    let changes = scene.journal.changes(run, 0, 100_000).expect("changes");
+    changes.into_iter().filter(|change| change.side == "directory").map(|change| change.outcome).collect()
 }
 
 // Batches

@@ -204,7 +204,7 @@ enum Storing {
     No,
 }
 
-fn store_links(
+pub(super) fn store_links(
     tx: &Transaction<'_>,
     links: &[Link],
     fingerprint: Option<&str>,
@@ -280,7 +280,7 @@ fn events_of(row: &str) -> Vec<Value> {
     })
 }
 
-fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {
+pub(super) fn delete_by_id(tx: &Transaction<'_>, sql: &str, ids: &[i64]) -> Result<(), JournalError> {
     let mut statement = tx.prepare_cached(sql)?;
     for id in ids {
         statement.execute([id])?;

@@ -45,7 +45,7 @@ pub use legacy::{LegacyServer, TakenOver};
 pub use lock::RunLock;
 pub use migrations::MIGRATIONS;
 pub use people::{PeopleQuery, PeopleSort};
-pub use runs::{ChangeRecord, RUNS_KEPT, RunRecord};
+pub use runs::{ChangeRecord, RUNS_KEPT, RunRecord, Written};
 pub use servers::{Saved, ServerRecord};
 pub use watches::Watch;
 

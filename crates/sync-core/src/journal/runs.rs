@@ -7,7 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use super::intents::{StoredOtherwise, delete_by_id, store_links};
 use super::{BUSY_TIMEOUT, Journal, JournalError};
+use crate::link::Link;
 use crate::person::{DirectoryKey, Field};
 
 /// How many runs of each server are kept however old they are.
@@ -44,6 +46,17 @@ pub struct RunRecord {
     pub done: i64,
     /// People in all.
     pub total: i64,
+}
+
+/// What became of values that were kept by [`Journal::record_changes`] before they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// By the ids of the values: a word, or a sentence that says why not.
+    pub outcomes: Vec<(i64, String)>,
+    /// The links that follow from it.
+    pub links: Vec<Link>,
+    /// As in [`super::SettleBatch`].
+    pub fingerprint: Option<String>,
 }
 
 /// One value that a run changed on one side.
@@ -245,20 +258,26 @@ impl Journal {
         self.write(|tx| Ok(tx.execute(sql, [now])?))
     }
 
-    /// Notes what became of values kept before, and keeps values that are about to be written, with what they replace;
-    /// answers the ids of these.
+    /// Notes what became of values kept before, with the links that follow from it, and keeps values that are about to be
+    /// written, with what they replace; answers the ids of these.
     pub fn record_changes(
         &mut self,
-        finished: &[(i64, String)],
+        written: &Written,
         changes: &[ChangeRecord],
-    ) -> Result<Vec<i64>, JournalError> {
+    ) -> Result<(Vec<i64>, Vec<StoredOtherwise>), JournalError> {
         self.write(|tx| {
             let mut statement = tx.prepare_cached("UPDATE run_changes SET outcome = ?2 WHERE id = ?1")?;
-            for (id, outcome) in finished {
+            for (id, outcome) in &written.outcomes {
                 statement.execute(params![id, outcome])?;
             }
-            insert_changes(tx, changes)
+            let otherwise = store_links(tx, &written.links, written.fingerprint.as_deref())?;
+            Ok((insert_changes(tx, changes)?, otherwise))
         })
+    }
+
+    /// Forgets values that were kept and never written.
+    pub fn forget_changes(&mut self, ids: &[i64]) -> Result<(), JournalError> {
+        self.write(|tx| delete_by_id(tx, "DELETE FROM run_changes WHERE id = ?1", ids))
     }
 
     /// The changes of a run in the order they were made, from `offset`, at most `limit`.

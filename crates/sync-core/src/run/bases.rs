@@ -22,20 +22,27 @@ pub(super) struct Terms<'a> {
 
 /// The links of a plan's people that differ from those stored.
 pub(super) fn links_after(plan: &Plan, outcomes: &[PersonOutcome], terms: Terms<'_>) -> Vec<Link> {
-    // Whose account was switched has had a link stored since that knows nothing else.
-    let switched: BTreeSet<&DirectoryKey> = plan.accounts.iter().map(|account| &account.link.key).collect();
+    let switched = switched(plan);
     plan.people
         .iter()
         .zip(outcomes)
         .filter(|(person, outcome)| {
             let written_back = outcome.changes.tried(Side::Directory);
-            !outcome.stored || written_back || switched.contains(&person.person.entry.key)
+            !outcome.settled && (!outcome.stored || written_back || switched.contains(&person.person.entry.key))
         })
-        .filter_map(|(person, outcome)| {
-            let link = link_after(person, outcome, terms).or_else(|| left_uncompared(person))?;
-            (person.link.as_deref() != Some(&link)).then_some(link)
-        })
+        .filter_map(|(person, outcome)| changed_link(person, outcome, terms))
         .collect()
+}
+
+/// Whose accounts the plan switches: they have a link stored later that knows of nothing else.
+pub(super) fn switched(plan: &Plan) -> BTreeSet<&DirectoryKey> {
+    plan.accounts.iter().map(|account| &account.link.key).collect()
+}
+
+/// The link of one person, where it differs from the one stored.
+pub(super) fn changed_link(person: &PersonPlan, outcome: &PersonOutcome, terms: Terms<'_>) -> Option<Link> {
+    let link = link_after(person, outcome, terms).or_else(|| left_uncompared(person))?;
+    (person.link.as_deref() != Some(&link)).then_some(link)
 }
 
 /// Links of people who have left, with what this run has learnt.

@@ -1,21 +1,50 @@
 //! Writing values to the directory, only for people whose PBX part succeeded.
 
+use std::panic::resume_unwind;
+use std::thread;
+
+use log::warn;
 use secrecy::ExposeSecret;
 
+use super::bases::{self, Terms};
 use super::{Run, RunError};
 use crate::directory::{DirectoryWrite, NewValue, RawValue, WriteOutcome};
-use crate::journal::ChangeRecord;
+use crate::journal::{ChangeRecord, Journal, JournalError, StoredOtherwise, Written};
 use crate::person::{Field, Note, SmolStr};
 use crate::picture;
 use crate::plan::{Change, Conflict, PersonPlan, Plan, Side};
 use crate::report::{Outcome, PersonOutcome};
 
 /// Values sent between two looks at whether the run was cancelled.
-const CHUNK: usize = 2_000;
+const LOT: usize = 1_000;
 /// A photo counts as so many values, because of its size.
 const PHOTO_WEIGHT: usize = 40;
 /// Outcome of a value that was sent and of which nothing more is known: the program ended, or the connection failed.
 const SENT: &str = "sent; not known whether it arrived";
+
+/// Ids of values that were stored, and servers whose links were not stored as they were given.
+type Stored = Result<(Vec<i64>, Vec<StoredOtherwise>), JournalError>;
+
+/// Values that are sent together.
+struct Lot<'p> {
+    /// How many values come before these.
+    before: u64,
+    /// The people, by their places in the plan, with their values.
+    sent: Vec<(usize, &'p Change)>,
+    writes: Vec<DirectoryWrite>,
+    /// What the history is told before anything is sent.
+    records: Vec<ChangeRecord>,
+    /// Ids of the records, once they are stored.
+    ids: Vec<i64>,
+}
+
+/// What is known of values that were sent, and not stored yet.
+#[derive(Default)]
+struct Unstored {
+    written: Written,
+    /// The people whose links are among it.
+    people: Vec<usize>,
+}
 
 impl Run<'_, '_> {
     /// Writes what the plan sends to the directory. An error means that the connection failed; what was written before
@@ -28,65 +57,138 @@ impl Run<'_, '_> {
         }
         let host = self.session.host;
         self.progress.enter("writing-back", places.len() as u64, host);
-        let mut finished = Vec::new();
-        let ended = self.write_places(plan, &places, outcomes, &mut finished);
-        if !finished.is_empty() {
-            self.session.journal.record_changes(&finished, &[])?;
+        let mut unstored = Unstored::default();
+        let ended = self.write_lots(plan, &places, outcomes, &mut unstored);
+        // Links that are left are stored with everybody else's.
+        let Written { outcomes: known, .. } = unstored.written;
+        if !known.is_empty() {
+            self.session.journal.record_changes(&Written { outcomes: known, ..Written::default() }, &[])?;
         }
         ended
     }
 
-    fn write_places(
+    /// Sends one lot after the other. What they replace is in the history before: that of the next lot, and what became of
+    /// the last one, is stored while a lot is on its way.
+    fn write_lots(
         &mut self,
         plan: &Plan,
         places: &[(usize, &Change)],
         outcomes: &mut [PersonOutcome],
-        finished: &mut Vec<(i64, String)>,
+        unstored: &mut Unstored,
     ) -> Result<(), RunError> {
-        let mut done = 0;
-        while done < places.len() {
-            self.stop_if_cancelled()?;
-            let end = chunk_end(places, done);
-            self.write_chunk(plan, &places[done..end], outcomes, done as u64, finished)?;
-            done = end;
+        let mut begun = 0;
+        let Some(mut lot) = self.next_lot(plan, places, &mut begun, outcomes) else { return Ok(()) };
+        let mut beside = if begun == places.len() { None } else { Some(self.session.journal.beside()?) };
+        (lot.ids, _) = self.session.journal.record_changes(&Written::default(), &lot.records)?;
+        loop {
+            if let Err(stopped) = self.stop_if_cancelled() {
+                self.session.journal.forget_changes(&lot.ids)?;
+                return Err(stopped);
+            }
+            let next = self.next_lot(plan, places, &mut begun, outcomes);
+            let (Some(mut next), Some(beside)) = (next, &mut beside) else {
+                return self.send(plan, &lot, outcomes, unstored);
+            };
+            let order = std::mem::take(unstored);
+            let (sent, stored) = self.send_and_store(plan, &lot, outcomes, unstored, (&order, &next.records, beside));
+            match stored {
+                Ok((ids, otherwise)) => {
+                    otherwise.into_iter().for_each(StoredOtherwise::log);
+                    order.people.iter().for_each(|at| outcomes[*at].settled = true);
+                    next.ids = ids;
+                }
+                Err(error) => {
+                    unstored.written.outcomes.extend(order.written.outcomes);
+                    return sent.and(Err(error.into()));
+                }
+            }
+            if let Err(failed) = sent {
+                self.session.journal.forget_changes(&next.ids)?;
+                return Err(failed);
+            }
+            lot = next;
         }
-        Ok(())
     }
 
-    /// Writes some values, after `before` others. What they replace is in the journal before anything is sent, and what
-    /// became of the values of the last chunk is noted with it.
-    fn write_chunk(
+    /// Sends a lot while what there is to store is stored, over a connection of its own; after it where no thread can be had.
+    fn send_and_store(
         &mut self,
         plan: &Plan,
-        places: &[(usize, &Change)],
+        lot: &Lot<'_>,
         outcomes: &mut [PersonOutcome],
-        before: u64,
-        finished: &mut Vec<(i64, String)>,
-    ) -> Result<(), RunError> {
-        let mut sent = Vec::new();
-        let mut writes = Vec::new();
-        for &(at, change) in places {
+        unstored: &mut Unstored,
+        (order, records, beside): (&Unstored, &[ChangeRecord], &mut Journal),
+    ) -> (Result<(), RunError>, Stored) {
+        let store = |journal: &mut Journal| journal.record_changes(&order.written, records);
+        let together = thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, || store(beside));
+            let sent = self.send(plan, lot, outcomes, unstored);
+            let thread = thread.map_err(|error| warn!("no thread can be had to store what was written: {error}"));
+            (sent, thread.ok().map(|thread| thread.join().unwrap_or_else(|panicked| resume_unwind(panicked))))
+        });
+        match together {
+            (sent, Some(stored)) => (sent, stored),
+            (sent, None) => (sent, store(self.session.journal)),
+        }
+    }
+
+    /// The next values to be sent together, after the `begun` first ones; `None` when there are no more.
+    fn next_lot<'p>(
+        &mut self,
+        plan: &Plan,
+        places: &[(usize, &'p Change)],
+        begun: &mut usize,
+        outcomes: &mut [PersonOutcome],
+    ) -> Option<Lot<'p>> {
+        let rest = &places[*begun..];
+        let size = lot_end(rest);
+        let (sent, writes, records, ids) = Default::default();
+        let mut lot = Lot { before: *begun as u64, sent, writes, records, ids };
+        *begun += size;
+        for &(at, change) in &rest[..size] {
             match self.directory_write(&plan.people[at], change, &mut outcomes[at]) {
                 Ok(write) => {
-                    sent.push((at, change));
-                    writes.push(write);
+                    lot.records.push(record(self.run_id, &plan.people[at], change, &outcomes[at]));
+                    lot.sent.push((at, change));
+                    lot.writes.push(write);
                 }
                 Err(reason) => note_unfit(change, reason, &mut outcomes[at]),
             }
         }
-        let records: Vec<ChangeRecord> =
-            sent.iter().map(|(at, change)| record(self.run_id, &plan.people[*at], change, &outcomes[*at])).collect();
-        let ids = self.session.journal.record_changes(finished, &records)?;
-        finished.clear();
+        (size > 0).then_some(lot)
+    }
+
+    /// Sends a lot whose history is stored.
+    fn send(
+        &mut self,
+        plan: &Plan,
+        lot: &Lot<'_>,
+        outcomes: &mut [PersonOutcome],
+        unstored: &mut Unstored,
+    ) -> Result<(), RunError> {
         let (progress, host) = (&mut self.progress, self.session.host);
         let replaced_photos = self.session.journal.paths().replaced_photos();
-        let written = self.session.directory.write(&writes, &replaced_photos, &mut |index, result| {
-            let (at, change) = sent[index];
+        self.session.directory.write(&lot.writes, &replaced_photos, &mut |index, result| {
+            let (at, change) = lot.sent[index];
             let noted = note_written(&plan.people[at], change, result, &mut outcomes[at]);
-            finished.push((ids[index], noted));
-            progress.step(before + finished.len() as u64, host);
-        });
-        Ok(written?)
+            unstored.written.outcomes.push((lot.ids[index], noted));
+            progress.step(lot.before + unstored.written.outcomes.len() as u64, host);
+        })?;
+        self.link_lot(plan, lot, outcomes, unstored);
+        Ok(())
+    }
+
+    /// Adds the links of a lot that was sent to what is to be stored.
+    fn link_lot(&self, plan: &Plan, lot: &Lot<'_>, outcomes: &[PersonOutcome], unstored: &mut Unstored) {
+        let terms = Terms { policy: self.job.policy, phones: plan.phones, now: self.session.host.now() };
+        let switched = bases::switched(plan);
+        let mut people: Vec<usize> = lot.sent.iter().map(|(at, _)| *at).collect();
+        people.dedup();
+        people.retain(|at| !switched.contains(&plan.people[*at].person.entry.key));
+        let links = people.iter().filter_map(|at| bases::changed_link(&plan.people[*at], &outcomes[*at], terms));
+        unstored.written.links.extend(links);
+        unstored.written.fingerprint = Some(self.job.policy.fingerprint.clone());
+        unstored.people.extend(people);
     }
 
     /// The write of one change; a sentence says why there can be none.
@@ -148,11 +250,11 @@ fn note_unfit(change: &Change, reason: String, outcome: &mut PersonOutcome) {
     outcome.changes.set(Side::Directory, change.field, Outcome::NotDone(reason));
 }
 
-/// Where the chunk that begins at `start` ends: the values of one person are never parted.
-fn chunk_end(places: &[(usize, &Change)], start: usize) -> usize {
+/// Where the first lot of `places` ends: the values of one person are never parted.
+fn lot_end(places: &[(usize, &Change)]) -> usize {
     let mut weight = 0;
-    let mut end = start;
-    while end < places.len() && (weight < CHUNK || places[end].0 == places[end - 1].0) {
+    let mut end = 0;
+    while end < places.len() && (weight < LOT || places[end].0 == places[end - 1].0) {
         weight += if places[end].1.field == Field::Photo { PHOTO_WEIGHT } else { 1 };
         end += 1;
     }
@@ -232,15 +334,15 @@ mod tests {
             |field| Change { side: Side::Directory, field, old: "".into(), new: "".into(), why: Why::FillsEmpty };
         let changes: Vec<(usize, Change)> = values.iter().map(|(at, field)| (*at, change(*field))).collect();
         let places: Vec<(usize, &Change)> = changes.iter().map(|(at, change)| (*at, change)).collect();
-        assert_eq!(chunk_end(&places, 0), expected);
+        assert_eq!(lot_end(&places), expected);
     }
 
     #[test]
     fn a_lot_is_bounded_by_the_size_of_its_photos() {
         let numbers: Vec<_> = (0..3_000).map(|at| (at, Field::Number)).collect();
-        check(&numbers, 2_000);
+        check(&numbers, 1_000);
         let photos: Vec<_> = (0..3_000).map(|at| (at, Field::Photo)).collect();
-        check(&photos, 50);
+        check(&photos, 25);
         check(&photos[..7], 7);
     }
 }
