@@ -36,6 +36,8 @@ const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 /// People of Active Directory, whatever base and filter say: somebody who was moved out of the unit, or no longer fits the
 /// filter, has changed too.
 pub(crate) const PEOPLE: &str = "(&(objectClass=person)(!(objectClass=computer)))";
+/// People of a domain that are named, at most; where there are so many everybody is read.
+pub(crate) const MOST: usize = 10_000;
 /// Beginning of a mark that is the newest time of a change.
 const NEWEST: &str = "newest:";
 /// Servers of one directory may have clocks that differ, and an edit may be seen later than it was made: for so long after
@@ -90,13 +92,13 @@ pub(crate) async fn changed(
     connection: &mut Connection,
     settings: &ServerSettings,
     since: &Position,
-    mark: &str,
     time: i64,
 ) -> Result<Changed, DirectoryError> {
-    let found = match settings.vendor {
-        _ if mark.is_empty() => by_time(connection, settings, &since.mark, time).await?,
-        Vendor::ActiveDirectory => by_domain_controller(connection, settings, since, mark).await?,
-        _ => by_synchronisation(connection, settings, &since.mark, mark).await?,
+    // Asked once more, because the connection may be another one by now, to another server.
+    let found = match (mark(connection, settings).await?, settings.vendor) {
+        (Some(now), Vendor::ActiveDirectory) => by_domain_controller(connection, settings, since, &now).await?,
+        (Some(now), _) => by_synchronisation(connection, settings, &since.mark, &now).await?,
+        (None, _) => by_time(connection, settings, &since.mark, time).await?,
     };
     match found {
         Changed::Known { changed, present: None, position } if asks_for_groups(settings)? => {
@@ -107,11 +109,11 @@ pub(crate) async fn changed(
     }
 }
 
-/// Whether the filter depends on groups: who joins or leaves one is not changed by it (in Active Directory `memberOf` is
-/// a back link, MS-ADTS 3.1.1.1.6).
+/// Whether the filter depends on groups, by `memberOf` or one of its relatives: who joins or leaves one is not changed by
+/// it (in Active Directory it is a back link, MS-ADTS 3.1.1.1.6).
 fn asks_for_groups(settings: &ServerSettings) -> Result<bool, DirectoryError> {
     let attributes = filter::attributes(&people_filter(settings)?);
-    Ok(attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case("memberOf")))
+    Ok(attributes.iter().any(|attribute| attribute.to_ascii_lowercase().contains("memberof")))
 }
 
 /// The identifiers of everybody whom base and filter find.
@@ -238,7 +240,9 @@ async fn by_usn(
     let search = Search { base: &base, filter: &filter, attributes: id_attributes(settings), page_size: LARGEST_PAGE };
     let mut keys = BTreeSet::new();
     let keep = |entry: RawEntry| {
-        keys.extend(ids::key(settings.vendor, &entry));
+        if keys.len() < MOST {
+            keys.extend(ids::key(settings.vendor, &entry));
+        }
         Ok(())
     };
     let deleted = RawControl { ctype: SHOW_DELETED.to_owned(), crit: false, val: None };

@@ -130,25 +130,25 @@ impl Session {
         let started = ldap.streaming_search(base, scope, filter, attributes.to_vec()).await;
         let mut stream = started.map_err(|reason| self.link.no_answer(doing, &reason))?;
         let (shared, id) = (&self.link.shared, stream.ldap_handle().last_id());
-        let mut ended = false;
-        while !ended {
-            let found = shared.found.notified();
-            tokio::pin!(found);
-            // What comes from here on is told of, though nobody waits yet.
-            found.as_mut().enable();
+        let more = shared.more(id);
+        let ended = loop {
             while let Some(item) = shared.take(id) {
                 each(item);
             }
-            // The library is given nothing of a search but its end, and waits for that so long at a time.
+            // The library is given nothing of a search but its end; it waits for that anew after each item.
             tokio::select! {
-                () = found => (),
-                end = stream.next() => ended = end.map_err(|reason| self.link.no_answer(doing, &reason))?.is_none(),
+                () = more.notified() => (),
+                end = stream.next() => break end,
             }
-        }
+        };
         while let Some(item) = shared.take(id) {
             each(item);
         }
-        Ok(stream.finish().await)
+        shared.forget(id);
+        match ended {
+            Ok(_) => Ok(stream.finish().await),
+            Err(reason) => Err(self.link.no_answer(doing, &reason)),
+        }
     }
 
     /// Reads one entry by its DN; an inner error is the server's result, success included when it showed nothing.

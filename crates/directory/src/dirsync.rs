@@ -4,7 +4,7 @@
 //! objects too. It is asked of a whole naming context, and the login needs the right to replicate its changes.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -41,8 +41,9 @@ pub(crate) async fn cookie(
     if !connection.root.offers(DIRSYNC) {
         return Ok(Err("the server does not offer it".to_owned()));
     }
-    let attributes = ["objectGUID".to_owned()];
-    let reached = pass(connection, settings, NOBODY, &attributes, Vec::new(), &mut |_| ()).await?;
+    // Whoever may not ask for these is told so now and not at every tick.
+    let search = Search { filter: NOBODY, attributes: attributes(settings)?, limit: connection.session.link.timeout };
+    let reached = pass(connection, settings, &search, Vec::new(), &mut |_| ()).await?;
     Ok(reached.map(|cookie| STANDARD.encode(cookie)))
 }
 
@@ -56,13 +57,15 @@ pub(crate) async fn changed(
     let (mut people, mut lost) = (BTreeSet::new(), 0);
     let mut keep = |entry: Result<RawEntry, BadEntry>| {
         match entry.ok().and_then(|entry| ids::key(settings.vendor, &entry)) {
-            Some(key) => drop(people.insert(key)),
+            Some(key) if people.len() < changes::MOST => drop(people.insert(key)),
+            Some(_) => {}
             None => lost += 1,
         };
     };
     let oversized = connection.oversized();
-    let attributes = attributes(settings)?;
-    let reached = pass(connection, settings, changes::PEOPLE, &attributes, cookie, &mut keep).await?;
+    let limit = connection.session.link.timeout * PAGE_PATIENCE;
+    let search = Search { filter: changes::PEOPLE, attributes: attributes(settings)?, limit };
+    let reached = pass(connection, settings, &search, cookie, &mut keep).await?;
     lost += connection.oversized() - oversized;
     Ok(match reached {
         Ok(_) if lost > 0 => Err(format!("{lost} changed entries could not be understood")),
@@ -83,24 +86,30 @@ fn attributes(settings: &ServerSettings) -> Result<Vec<String>, DirectoryError> 
     Ok(names)
 }
 
+/// What to ask for, and how long that may take.
+struct Search<'a> {
+    filter: &'a str,
+    attributes: Vec<String>,
+    limit: Duration,
+}
+
 /// Asks from `cookie` on until the server has no more to say; the cookie reached, or why it was not.
 async fn pass(
     connection: &Connection,
     settings: &ServerSettings,
-    filter: &str,
-    attributes: &[String],
+    search: &Search<'_>,
     mut cookie: Vec<u8>,
     each: &mut dyn FnMut(Result<RawEntry, BadEntry>),
 ) -> Result<Result<Vec<u8>, String>, DirectoryError> {
     let (session, start) = (&connection.session, Instant::now());
     let base = dn::context_of(&settings.search_base(), &connection.root.naming_contexts);
-    let limit = session.link.timeout * PAGE_PATIENCE;
+    let Search { filter, attributes, limit } = search;
     loop {
         let control = RawControl { ctype: DIRSYNC.to_owned(), crit: true, val: Some(request(&cookie)) };
         let part = session.search(&base, Scope::Subtree, filter, attributes, vec![control], &mut *each);
-        let result = tokio::time::timeout(limit, part)
+        let result = tokio::time::timeout(*limit, part)
             .await
-            .unwrap_or_else(|_| Err(session.link.too_slow("sending what has changed", limit)))?;
+            .unwrap_or_else(|_| Err(session.link.too_slow("sending what has changed", *limit)))?;
         if result.rc != 0 {
             return Ok(Err(format!("the server does not tell what has changed by DirSync: {}", named(&result))));
         }
@@ -111,7 +120,7 @@ async fn pass(
         if !more {
             return Ok(Ok(next));
         }
-        if next == cookie || start.elapsed() > limit {
+        if next == cookie || start.elapsed() > *limit {
             return Ok(Err("DirSync comes to no end".to_owned()));
         }
         cookie = next;

@@ -8,8 +8,10 @@ use sync_core::person::SmolStr;
 use crate::ber::{self, Element};
 use crate::framing;
 
-/// Most values of one attribute that are kept.
+/// Most values of one attribute that are looked at.
 pub(crate) const MAX_VALUES: usize = 4_000;
+/// Most attributes of an entry; one with more is not understood.
+const MAX_ATTRIBUTES: usize = 4_000;
 /// Longest text value that is used, in bytes.
 const MAX_TEXT: usize = 4_096;
 
@@ -28,7 +30,7 @@ struct Attribute {
     name: SmolStr,
     /// OCTET STRINGs, one after the other.
     values: Bytes,
-    /// There are more values than are kept or were sent.
+    /// There are more values than are looked at or were sent.
     cut: bool,
 }
 
@@ -54,6 +56,9 @@ impl RawEntry {
         let mut attributes = Vec::with_capacity(16);
         let mut rest = list.content;
         while !rest.is_empty() {
+            if attributes.len() == MAX_ATTRIBUTES {
+                return Err(BadEntry(format!("the entry {dn} has more than {MAX_ATTRIBUTES} attributes")));
+            }
             let (attribute, more) = ber::element(rest).map_err(malformed)?;
             attributes.push(Attribute::read(message, attribute).map_err(malformed)?);
             rest = more;
@@ -75,7 +80,7 @@ impl RawEntry {
         self.attributes.iter().map(|part| part.name.as_str()).filter(|name| !name.contains(';')).collect()
     }
 
-    /// Whether the attribute has more values than were kept or sent.
+    /// Whether the attribute has more values than are looked at or were sent.
     pub(crate) fn is_cut(&self, attribute: &str) -> bool {
         self.parts(attribute).any(|part| part.cut)
     }
@@ -214,6 +219,8 @@ mod tests {
         check(&message(&sequence(&[])), "without a DN");
         check(&message(&octets(b"cn=a")), "no list of attributes");
         check(&message(&[octets(b"cn=a"), sequence(&[octets(b"x")])].concat()), "malformed attribute");
+        let many = vec![("a", vec![]); MAX_ATTRIBUTES + 1];
+        check(&entry(b"cn=a", &many), "more than 4000 attributes");
         let nested = sequence(&[octets(b"mail"), ber::written(ber::SET, &sequence(&[]))]);
         check(&message(&[octets(b"cn=a"), sequence(&[nested])].concat()), "malformed attribute");
     }

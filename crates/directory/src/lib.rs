@@ -157,9 +157,9 @@ impl Directory for LdapDirectory {
         self.with(async |connection, settings| changes::cookie(connection, settings).await).map(|(cookie, _)| cookie)
     }
 
-    fn changed(&mut self, since: &Position, mark: &str, now: i64) -> Result<Changed, DirectoryError> {
+    fn changed(&mut self, since: &Position, now: i64) -> Result<Changed, DirectoryError> {
         let work = async |connection: &mut Connection, settings: &ServerSettings| {
-            changes::changed(connection, settings, since, mark, now).await
+            changes::changed(connection, settings, since, now).await
         };
         self.with(work).map(|(changed, _)| changed)
     }

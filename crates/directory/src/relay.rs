@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -18,6 +18,8 @@ use crate::framing::{self, Frame, FrameError, operation};
 
 /// Bytes of what searches found that may wait for their consumers.
 const MAX_WAITING: usize = 8 << 20;
+/// Bytes that an item takes besides its message, about.
+const ITEM: usize = 128;
 /// Read buffer of each direction.
 const BUFFER: usize = 64 << 10;
 
@@ -46,9 +48,10 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// Bytes it takes while it waits, about.
     fn size(&self) -> usize {
         match self {
-            Item::Entry(message) | Item::Intermediate(message) => message.len(),
+            Item::Entry(message) | Item::Intermediate(message) => ITEM + message.len(),
         }
     }
 }
@@ -59,8 +62,6 @@ pub(crate) struct Shared {
     failure: Mutex<Option<Failure>>,
     waiting: Mutex<Waiting>,
     room: Notify,
-    /// Told whenever something was found by any search.
-    pub found: Notify,
     /// Whether the server has answered anything.
     pub answered: AtomicBool,
     /// Search references ignored so far.
@@ -72,8 +73,16 @@ pub(crate) struct Shared {
 /// What was found and not yet taken, by the message id of the search.
 #[derive(Debug, Default)]
 struct Waiting {
-    items: HashMap<i32, VecDeque<Item>>,
+    searches: HashMap<i32, Found>,
     total: usize,
+}
+
+/// What one search has found.
+#[derive(Debug, Default)]
+struct Found {
+    items: VecDeque<Item>,
+    /// Told of each of them.
+    more: Arc<Notify>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -99,25 +108,36 @@ impl Shared {
                 let mut waiting = lock(&self.waiting);
                 if waiting.total == 0 || waiting.total + size <= MAX_WAITING {
                     waiting.total += size;
-                    waiting.items.entry(id).or_default().push_back(item);
-                    break;
+                    let found = waiting.searches.entry(id).or_default();
+                    found.items.push_back(item);
+                    found.more.notify_one();
+                    return;
                 }
             }
             self.room.notified().await;
         }
-        self.found.notify_waiters();
+    }
+
+    /// What is told of each item of the search `id`.
+    pub(crate) fn more(&self, id: i32) -> Arc<Notify> {
+        Arc::clone(&lock(&self.waiting).searches.entry(id).or_default().more)
     }
 
     /// The next item of the search `id`.
     pub(crate) fn take(&self, id: i32) -> Option<Item> {
         let mut waiting = lock(&self.waiting);
-        let item = waiting.items.get_mut(&id)?.pop_front();
-        match &item {
-            Some(item) => waiting.total -= item.size(),
-            None => drop(waiting.items.remove(&id)),
-        }
+        let item = waiting.searches.get_mut(&id)?.items.pop_front()?;
+        waiting.total -= item.size();
         self.room.notify_one();
-        item
+        Some(item)
+    }
+
+    /// Forgets a search that has ended.
+    pub(crate) fn forget(&self, id: i32) {
+        let mut waiting = lock(&self.waiting);
+        let left = waiting.searches.remove(&id).unwrap_or_default();
+        waiting.total -= left.items.iter().map(Item::size).sum::<usize>();
+        self.room.notify_one();
     }
 }
 
@@ -258,11 +278,14 @@ mod tests {
             assert!(!passes(2, 1).await, "nothing more passes meanwhile");
             assert!(shared.take(2).is_none());
             assert!(shared.take(1).is_some() && shared.take(1).is_none());
-            assert!(passes(2, MAX_WAITING - 1).await);
+            assert!(passes(2, MAX_WAITING - 2 * ITEM - 1).await);
             assert!(passes(1, 1).await);
             assert!(!passes(1, 1).await);
-            assert_eq!(shared.take(2).map(|item| item.size()), Some(MAX_WAITING - 1));
+            assert!(shared.take(2).is_some());
             assert!(passes(1, 1).await);
+            assert!(passes(3, MAX_WAITING / 2).await && !passes(1, MAX_WAITING / 2).await);
+            shared.forget(3);
+            assert!(passes(1, MAX_WAITING / 2).await, "what an abandoned search has found makes room");
         });
     }
 }

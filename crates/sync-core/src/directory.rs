@@ -193,9 +193,8 @@ pub trait Directory {
     /// read. Empty where the mark is enough.
     fn cookie(&mut self) -> Result<String, DirectoryError>;
 
-    /// Who may have changed since `since`. `mark` is what [`Directory::mark`] answered just now, empty where there is
-    /// none; `now` is Unix time in milliseconds.
-    fn changed(&mut self, since: &Position, mark: &str, now: i64) -> Result<Changed, DirectoryError>;
+    /// Who may have changed since `since`; `now` is Unix time in milliseconds.
+    fn changed(&mut self, since: &Position, now: i64) -> Result<Changed, DirectoryError>;
 
     /// Reads everyone the server's filter finds. `progress` gets the number of entries so far after each page and may
     /// break off; the read then ends with [`DirectoryErrorKind::Cancelled`].

@@ -9,7 +9,10 @@ use std::rc::Rc;
 
 use pbx_support::{md5, photo};
 use scenario_support::{ANOTHER_MAPPING, Scene, about, conflicts_of, partial, reasons, save_server, told};
+use sync_core::decision::{Choice, Decision};
+use sync_core::journal::DecisionRecord;
 use sync_core::link::LinkState;
+use sync_core::person::DirectoryKey;
 use sync_core::person::Field::{Email, Mobile, Name, Number};
 use sync_core::report;
 use sync_core::run::RunError;
@@ -386,14 +389,16 @@ fn cancelling_stops_the_writing_back_and_the_next_run_completes_it() {
     let mut scene = with_many_new_numbers();
     let open_journal = scene.another_journal();
     scene.host.on_progress = RefCell::new(Some(Box::new(move |progress| {
-        if progress.phase == "writing-back" && progress.done > 0 {
+        let (done, total) = (progress.done, progress.total);
+        assert!(progress.phase != "writing-back" || done <= total, "{done} of {total} values");
+        if progress.phase == "writing-back" && progress.done > 1_000 {
             open_journal().request_cancel(progress.run_id, 1).expect("a run to cancel");
         }
     })));
     let ended = scene.try_sync().map(|report| report.summary);
     assert!(matches!(ended, Err(RunError::Cancelled)), "{ended:?}");
     let written = numbered(&scene);
-    assert!((1..NUMBERS).contains(&written), "{written} numbers were written");
+    assert_eq!(written, 2_000, "those of the first two lots");
     let run = &scene.journal.runs(scene.policy.server_id, 1).expect("runs")[0];
     assert_eq!(run.state, "cancelled");
     assert_eq!(told_of_numbers(&scene, run.id), vec!["done"; written]);
@@ -429,6 +434,59 @@ fn numbers_whose_history_cannot_be_stored_are_not_sent_and_the_others_are_not_fo
     scene.sync();
     assert_eq!(numbered(&scene), NUMBERS);
     scene.assert_settled();
+}
+
+#[test]
+fn somebody_who_takes_the_place_of_another_entry_is_linked_at_the_end_and_holds_up_no_other_values() {
+    let mut scene = with_many_new_numbers();
+    scene.directory.add("a-gone", &[(Name, "Anna Berg"), (Number, "201"), (Mobile, "79260000001")]);
+    scene.sync();
+    assert_eq!(scene.journal.links(scene.policy.server_id).expect("links")[0].user_id, 110);
+    scene.directory.keep_only(|key| key != "a-gone");
+    scene.sync();
+    // Everybody's number has to be written once more.
+    for n in 0..NUMBERS {
+        scene.directory.set(&format!("p{n:03}"), Number, "");
+    }
+    scene.module_database().execute_batch("UPDATE links SET number_directory = '', number_pbx = ''").expect("no bases");
+    scene.directory.add("a-new", &[(Name, "Anna Berg"), (Mobile, "79260000001")]);
+    let decision = Decision {
+        id: 0,
+        key: DirectoryKey("a-new".to_owned()),
+        field: None,
+        cause: "re-hire".to_owned(),
+        choice: Choice::Link,
+        user_id: Some(110),
+        directory_value: String::new(),
+        pbx_value: String::new(),
+    };
+    let (server_id, person) = (scene.policy.server_id, "Anna Berg".to_owned());
+    scene.journal.store_decision(&DecisionRecord { server_id, decision, person, made: 1 }).expect("a decision");
+    scene.sync();
+    assert_eq!(scene.directory.value("a-new", Number), "201");
+    assert_eq!(numbered(&scene), NUMBERS);
+    let links = scene.journal.links(scene.policy.server_id).expect("links");
+    let of_anna: Vec<&str> = links.iter().filter(|link| link.user_id == 110).map(|link| link.key.as_str()).collect();
+    assert_eq!(of_anna, ["a-new"]);
+    scene.assert_settled();
+}
+
+#[test]
+fn a_run_whose_links_cannot_be_read_ends_and_changes_nothing() {
+    let mut scene = Scene::new();
+    scene.directory.add("anna", &[(Name, "Anna Berg"), (Number, "201")]);
+    scene.sync();
+    scene.directory.set("anna", Name, "Anna Other");
+    let (pbx, directory) = (scene.pbx.dump(), scene.directory.values());
+    let dn = |value: &str| format!("UPDATE links SET dn = {value}");
+    scene.module_database().execute_batch(&dn("CAST(x'ff' AS TEXT)")).expect("a damage");
+    let ended = scene.try_sync().map(|report| report.summary);
+    assert!(matches!(ended, Err(RunError::Journal(_))), "{ended:?}");
+    assert_eq!(scene.directory.values(), directory);
+    assert_eq!(pbx_support::differences(&pbx, &scene.pbx.dump()), pbx_support::NOTHING);
+    scene.module_database().execute_batch(&dn("'uid=anna'")).expect("no damage");
+    scene.sync();
+    assert_eq!(scene.employees_named("Anna Other"), 1);
 }
 
 /// More numbers than are sent at once, twice.

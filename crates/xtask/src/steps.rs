@@ -43,7 +43,7 @@ impl Steps {
     /// Runs `cargo test` in the same way; answers how many tests passed and failed.
     pub(crate) fn run_tests(&mut self, name: &str, command: &mut Command) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
-        let mut failures = std::mem::take(&mut self.failures);
+        let mut failures = Failures::default();
         let passed = self.timed(name, command, |command| {
             let mut child = command.stdout(Stdio::piped()).spawn()?;
             let output = child.stdout.take().context("the output is piped")?;
@@ -58,7 +58,7 @@ impl Steps {
             }
             Ok(child.wait()?)
         })?;
-        self.failures = failures;
+        self.failures.lines.extend(failures.lines);
         if !passed && tally.failed == 0 {
             // A program of tests that died, or did not compile, tells no numbers.
             tally.failed = 1;
@@ -128,9 +128,11 @@ struct Failures {
 }
 
 impl Failures {
-    /// Adds a line when it stands between `failures:` and the result of the test program.
+    /// Adds a line when it stands between `failures:` and the end of the test program.
     fn add(&mut self, line: &str) {
-        self.inside = (self.inside || line == "failures:") && !line.starts_with("test result: ");
+        // A program that dies tells no result, and the next one begins.
+        let ends = line.starts_with("test result: ") || line.starts_with("running ");
+        self.inside = (self.inside || line == "failures:") && !ends;
         if self.inside {
             self.lines.push(line.to_owned());
         }
@@ -169,13 +171,12 @@ mod tests {
     #[test]
     fn what_failing_tests_said_is_kept() {
         let mut failures = Failures::default();
-        for line in
-            ["test a ... FAILED", "", "failures:", "---- a stdout ----", "left: 1", "test result: FAILED. 0 passed"]
-        {
-            failures.add(line);
+        for end in ["test result: FAILED. 0 passed", "running 2 tests"] {
+            for line in ["test a ... FAILED", "failures:", "---- a stdout ----", "left: 1", end, "test b ... ok"] {
+                failures.add(line);
+            }
         }
-        failures.add("test b ... ok");
-        assert_eq!(failures.lines, ["failures:", "---- a stdout ----", "left: 1"]);
+        assert_eq!(failures.lines, ["failures:", "---- a stdout ----", "left: 1"].repeat(2));
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Run<'_, '_> {
         Ok(again)
     }
 
-    fn terms(&self, plan: &Plan, now: i64) -> bases::Terms<'_> {
+    pub(super) fn terms(&self, plan: &Plan, now: i64) -> bases::Terms<'_> {
         bases::Terms { policy: self.job.policy, phones: plan.phones, now }
     }
 }

@@ -341,7 +341,7 @@ impl Run<'_, '_> {
         began: i64,
     ) -> Result<(), RunError> {
         let (server_id, now) = (self.job.policy.server_id, self.session.host.now());
-        let terms = bases::Terms { policy: self.job.policy, phones: plan.phones, now };
+        let terms = self.terms(plan, now);
         let mut links = bases::links_after(plan, outcomes, terms);
         links.extend(bases::departed_links(plan, now));
         accounts.complete(&mut links);

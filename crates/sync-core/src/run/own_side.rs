@@ -31,30 +31,40 @@ pub(super) fn read_while<T>(
     pbx: &mut Pbx,
     directory: &mut dyn FnMut(Known<'_>) -> T,
 ) -> Result<(OwnSide, T), RunError> {
-    let (tell, told) = sync_channel(1);
-    let photos = OnceCell::new();
-    let known = || photos.get_or_init(|| told.recv().ok().map(Arc::new)).clone();
     let beside = journal.beside()?;
     let both = thread::scope(|scope| {
-        let (tell, pbx) = (tell.clone(), &mut *pbx);
-        let thread = thread::Builder::new().spawn_scoped(scope, move || read(server_id, &beside, pbx, tell));
+        // The thread alone can tell: when it ends without having told, nobody waits any longer.
+        let (tell, told) = sync_channel(1);
+        let pbx = &mut *pbx;
+        let thread = thread::Builder::new().spawn_scoped(scope, move || read(server_id, &beside, pbx, Some(tell)));
         let thread = thread.map_err(|error| warn!("no thread can be had to read the PBX meanwhile: {error}")).ok()?;
-        let read = directory(&known);
+        let photos = OnceCell::new();
+        let read = directory(&|| photos.get_or_init(|| told.recv().ok().map(Arc::new)).clone());
         Some(thread.join().unwrap_or_else(|panicked| resume_unwind(panicked)).map(|own| (own, read)))
     });
     match both {
         Some(both) => both,
         None => {
-            let own = read(server_id, journal, pbx, tell)?;
-            Ok((own, directory(&known)))
+            let own = read(server_id, journal, pbx, None)?;
+            let photos = Arc::new(photos_of(&own.links));
+            let read = directory(&|| Some(Arc::clone(&photos)));
+            Ok((own, read))
         }
     }
 }
 
-fn read(server_id: i64, journal: &Journal, pbx: &mut Pbx, tell: SyncSender<KnownPhotos>) -> Result<OwnSide, RunError> {
+/// Reads the links, tells of them, and reads the PBX.
+fn read(
+    server_id: i64,
+    journal: &Journal,
+    pbx: &mut Pbx,
+    tell: Option<SyncSender<KnownPhotos>>,
+) -> Result<OwnSide, RunError> {
     let links = journal.links(server_id)?;
-    // Nobody waits for it any more where the directory has failed.
-    let _ = tell.send(photos_of(&links));
+    if let Some(tell) = tell {
+        // Where the directory has failed nobody asks.
+        let _ = tell.send(photos_of(&links));
+    }
     Ok(OwnSide { links, pbx: pbx.read()? })
 }
 

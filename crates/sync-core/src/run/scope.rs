@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use log::debug;
+use log::{debug, warn};
 
 use super::{Job, RunError, Session, cancelled};
 use crate::directory::{Changed, Position};
@@ -49,7 +49,11 @@ pub(super) fn begin(job: &Job<'_>, session: &mut Session<'_>) -> Result<Beginnin
     let everybody = |why: &str, mut next: Watch, session: &mut Session<'_>| {
         debug!("server {server_id}: everybody is read: {why}");
         next.complete = session.host.now();
-        next.directory.cookie = session.directory.cookie().map_err(cancelled)?;
+        next.directory.cookie = session.directory.cookie().unwrap_or_else(|error| {
+            // What changes can be found without it, and whether the server answers shows when it is read.
+            warn!("server {server_id}: {error}");
+            String::new()
+        });
         Ok(Beginning { scope: Scope::Everybody, waiting: BTreeSet::new(), next })
     };
     if !job.keeps_up() {
@@ -102,8 +106,7 @@ fn changed_in_directory(
         next.directory = before.directory.clone();
         return Ok(Ok(BTreeSet::new()));
     }
-    let now = session.host.now();
-    let answer = session.directory.changed(&before.directory, &next.directory.mark, now).map_err(cancelled)?;
+    let answer = session.directory.changed(&before.directory, session.host.now()).map_err(cancelled)?;
     let (changed, present) = match answer {
         Changed::Unknown(why) => return Ok(Err(why)),
         Changed::Known { changed, present, position } => {

@@ -6,7 +6,7 @@ use std::thread;
 use log::warn;
 use secrecy::ExposeSecret;
 
-use super::bases::{self, Terms};
+use super::bases;
 use super::{Run, RunError};
 use crate::directory::{DirectoryWrite, NewValue, RawValue, WriteOutcome};
 use crate::journal::{ChangeRecord, Journal, JournalError, StoredOtherwise, Written};
@@ -19,8 +19,8 @@ use crate::report::{Outcome, PersonOutcome};
 const LOT: usize = 1_000;
 /// A photo counts as so many values, because of its size.
 const PHOTO_WEIGHT: usize = 40;
-/// Outcome of a value that was sent and of which nothing more is known: the program ended, or the connection failed.
-const SENT: &str = "sent; not known whether it arrived";
+/// Outcome of a value of which nothing more is known: the program ended, or the connection failed.
+const SENT: &str = "perhaps sent; not known whether it arrived";
 
 /// Ids of values that were stored, and servers whose links were not stored as they were given.
 type Stored = Result<(Vec<i64>, Vec<StoredOtherwise>), JournalError>;
@@ -82,7 +82,7 @@ impl Run<'_, '_> {
         (lot.ids, _) = self.session.journal.record_changes(&Written::default(), &lot.records)?;
         loop {
             if let Err(stopped) = self.stop_if_cancelled() {
-                self.session.journal.forget_changes(&lot.ids)?;
+                self.forget(&lot);
                 return Err(stopped);
             }
             let next = self.next_lot(plan, places, &mut begun, outcomes);
@@ -99,14 +99,24 @@ impl Run<'_, '_> {
                 }
                 Err(error) => {
                     unstored.written.outcomes.extend(order.written.outcomes);
+                    if sent.is_err() {
+                        warn!("what was written before could not be stored: {error}");
+                    }
                     return sent.and(Err(error.into()));
                 }
             }
             if let Err(failed) = sent {
-                self.session.journal.forget_changes(&next.ids)?;
+                self.forget(&next);
                 return Err(failed);
             }
             lot = next;
+        }
+    }
+
+    /// Takes a lot that is never sent out of the history.
+    fn forget(&mut self, lot: &Lot<'_>) {
+        if let Err(error) = self.session.journal.forget_changes(&lot.ids) {
+            warn!("run {}: the history holds values that were not sent: {error}", self.run_id);
         }
     }
 
@@ -168,11 +178,13 @@ impl Run<'_, '_> {
     ) -> Result<(), RunError> {
         let (progress, host) = (&mut self.progress, self.session.host);
         let replaced_photos = self.session.journal.paths().replaced_photos();
+        let mut done = lot.before;
         self.session.directory.write(&lot.writes, &replaced_photos, &mut |index, result| {
             let (at, change) = lot.sent[index];
             let noted = note_written(&plan.people[at], change, result, &mut outcomes[at]);
             unstored.written.outcomes.push((lot.ids[index], noted));
-            progress.step(lot.before + unstored.written.outcomes.len() as u64, host);
+            done += 1;
+            progress.step(done, host);
         })?;
         self.link_lot(plan, lot, outcomes, unstored);
         Ok(())
@@ -180,11 +192,14 @@ impl Run<'_, '_> {
 
     /// Adds the links of a lot that was sent to what is to be stored.
     fn link_lot(&self, plan: &Plan, lot: &Lot<'_>, outcomes: &[PersonOutcome], unstored: &mut Unstored) {
-        let terms = Terms { policy: self.job.policy, phones: plan.phones, now: self.session.host.now() };
+        let terms = self.terms(plan, self.session.host.now());
         let switched = bases::switched(plan);
+        // The link somebody else's takes the place of is removed at the end of the run, and theirs stored after it.
+        let is_alone =
+            |person: &PersonPlan| person.instead_of.is_none() && !switched.contains(&person.person.entry.key);
         let mut people: Vec<usize> = lot.sent.iter().map(|(at, _)| *at).collect();
         people.dedup();
-        people.retain(|at| !switched.contains(&plan.people[*at].person.entry.key));
+        people.retain(|at| is_alone(&plan.people[*at]));
         let links = people.iter().filter_map(|at| bases::changed_link(&plan.people[*at], &outcomes[*at], terms));
         unstored.written.links.extend(links);
         unstored.written.fingerprint = Some(self.job.policy.fingerprint.clone());

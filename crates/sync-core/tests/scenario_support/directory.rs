@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sync_core::directory::{
-    Changed, Coverage, Directory, DirectoryError, DirectorySnapshot, DirectoryWrite, Elsewhere, NewValue, Position,
-    RawValue, ReadRequest, WriteOutcome,
+    Changed, Coverage, Directory, DirectoryError, DirectoryErrorKind, DirectorySnapshot, DirectoryWrite, Elsewhere,
+    NewValue, Position, RawValue, ReadRequest, WriteOutcome,
 };
 use sync_core::person::{AccountState, Attributes, DirectoryEntry, DirectoryKey, Field, Photo, SmolStr};
 
@@ -182,13 +182,16 @@ impl Directory for DirectoryDouble {
     }
 
     fn cookie(&mut self) -> Result<String, DirectoryError> {
-        Ok(String::new())
+        Ok(self.changes.to_string())
     }
 
-    fn changed(&mut self, since: &Position, mark: &str, _: i64) -> Result<Changed, DirectoryError> {
-        let Ok(since) = since.mark.parse::<usize>() else { return Ok(Changed::Unknown("no number".to_owned())) };
+    fn changed(&mut self, since: &Position, _: i64) -> Result<Changed, DirectoryError> {
+        let Position { mark, cookie } = since;
+        assert!(mark.parse::<usize>().is_err() || mark == cookie, "mark {mark} and cookie {cookie} are of two times");
+        let Ok(since) = mark.parse::<usize>() else { return Ok(Changed::Unknown("no number".to_owned())) };
         let changed = self.log.iter().skip(since).map(|key| DirectoryKey(key.clone()));
-        let position = Position { mark: mark.to_owned(), ..Position::default() };
+        let mark = self.changes.to_string();
+        let position = Position { cookie: mark.clone(), mark };
         Ok(Changed::Known { changed: changed.collect(), present: None, position })
     }
 
@@ -197,7 +200,8 @@ impl Directory for DirectoryDouble {
         request: &ReadRequest<'_>,
         progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<DirectorySnapshot, DirectoryError> {
-        let photos = (request.photos)().expect("the links can be read");
+        let unknown = DirectoryError { kind: DirectoryErrorKind::Cancelled, message: "photos".to_owned() };
+        let photos = (request.photos)().ok_or(unknown)?;
         let answer = |entry: &DirectoryEntry| {
             let known = photos.marks.get(&entry.key) == Some(&entry.change_mark);
             let photo = if known { Photo::NotAsked } else { self.photo(&entry.key.0, request.spool) };

@@ -25,6 +25,8 @@ pub(crate) struct Progress {
     pub(crate) run_id: i64,
     pub(crate) phase: String,
     pub(crate) done: u64,
+    /// 0: not known.
+    pub(crate) total: u64,
 }
 
 impl Host for HostDouble {
@@ -43,6 +45,7 @@ impl Host for HostDouble {
             run_id: report["runId"].as_i64().expect("a run"),
             phase: report["phase"].as_str().expect("a phase").to_owned(),
             done: report["done"].as_u64().expect("a count"),
+            total: report["total"].as_u64().expect("a count"),
         };
         if let Some(act) = self.on_progress.borrow_mut().as_mut() {
             act(&report);
