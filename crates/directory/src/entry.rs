@@ -49,7 +49,7 @@ impl RawEntry {
         }
         let dn = std::str::from_utf8(dn.content)
             .map_err(|_| BadEntry(format!("an entry whose DN is not UTF-8: {}", dn.content.escape_ascii())))?;
-        let malformed = |_| BadEntry(format!("the entry {dn} has a malformed attribute"));
+        let malformed = || BadEntry(format!("the entry {dn} has a malformed attribute"));
         let Ok((list, _)) = ber::element(rest) else {
             return Err(BadEntry(format!("the entry {dn} has no list of attributes")));
         };
@@ -59,8 +59,8 @@ impl RawEntry {
             if attributes.len() == MAX_ATTRIBUTES {
                 return Err(BadEntry(format!("the entry {dn} has more than {MAX_ATTRIBUTES} attributes")));
             }
-            let (attribute, more) = ber::element(rest).map_err(malformed)?;
-            attributes.push(Attribute::read(message, attribute).map_err(malformed)?);
+            let (attribute, more) = ber::element(rest).map_err(|_| malformed())?;
+            attributes.push(Attribute::read(message, attribute).ok_or_else(malformed)?);
             rest = more;
         }
         Ok(RawEntry { dn: dn.to_owned(), attributes })
@@ -118,27 +118,27 @@ impl RawEntry {
 }
 
 impl Attribute {
-    /// PartialAttribute (RFC 4511, 4.1.7).
-    fn read(message: &Bytes, attribute: Element<'_>) -> Result<Attribute, &'static str> {
-        let (name, rest) = ber::element(attribute.content)?;
-        let (values, _) = ber::element(rest)?;
+    /// PartialAttribute (RFC 4511, 4.1.7); `None` where it is malformed.
+    fn read(message: &Bytes, attribute: Element<'_>) -> Option<Attribute> {
+        let (name, rest) = ber::element(attribute.content).ok()?;
+        let (values, _) = ber::element(rest).ok()?;
         if attribute.tag & values.tag & ber::CONSTRUCTED == 0 || name.tag != ber::OCTET_STRING {
-            return Err("an attribute that is none");
+            return None;
         }
-        let name = std::str::from_utf8(name.content).map_err(|_| "a name that is not UTF-8")?;
+        let name = std::str::from_utf8(name.content).ok()?;
         // Active Directory answers a long list as "member;range=0-1499", its last part as "…-*" (MS-ADTS 3.1.1.3.1.3.3).
         let name: SmolStr = name.chars().map(|letter| letter.to_ascii_lowercase()).collect();
         let (base, range) = name.split_once(";range=").unwrap_or((&name, "0-*"));
         let (mut count, mut rest) = (0, values.content);
         while !rest.is_empty() {
-            let (value, more) = ber::element(rest)?;
+            let (value, more) = ber::element(rest).ok()?;
             if value.tag & ber::CONSTRUCTED != 0 {
-                return Err("a value made of elements");
+                return None;
             }
             (count, rest) = (count + 1, more);
         }
         let cut = count > MAX_VALUES || !range.ends_with('*');
-        Ok(Attribute { name: SmolStr::new(base), values: message.slice_ref(values.content), cut })
+        Some(Attribute { name: SmolStr::new(base), values: message.slice_ref(values.content), cut })
     }
 
     fn values(&self) -> impl Iterator<Item = &[u8]> {
