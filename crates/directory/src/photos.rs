@@ -46,7 +46,7 @@ pub(crate) async fn fetch(
     if attribute.is_empty() {
         return Ok(Searched::default());
     }
-    let unknown = || error(DirectoryErrorKind::Cancelled, "whose photo is known already could not be told");
+    let unknown = || error(DirectoryErrorKind::Cancelled, "the read was broken off");
     let known = (request.photos)().ok_or_else(unknown)?;
     let wanted = wanted(people, &known.marks);
     if wanted.is_empty() {
