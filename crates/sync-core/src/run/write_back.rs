@@ -60,9 +60,9 @@ impl Run<'_, '_> {
         let mut unstored = Unstored::default();
         let ended = self.write_lots(plan, &places, outcomes, &mut unstored);
         // Links that are left are stored with everybody else's.
-        let Written { outcomes: known, .. } = unstored.written;
-        if !known.is_empty() {
-            self.session.journal.record_changes(&Written { outcomes: known, ..Written::default() }, &[])?;
+        let left = Written { links: Vec::new(), ..unstored.written };
+        if !left.outcomes.is_empty() {
+            self.session.journal.record_changes(&left, &[])?;
         }
         ended
     }
@@ -108,6 +108,10 @@ impl Run<'_, '_> {
             if let Err(failed) = sent {
                 self.forget(&next);
                 return Err(failed);
+            }
+            // What is known when the last lot is sent is stored with everything else.
+            if begun < places.len() {
+                self.link_lot(plan, &lot, outcomes, unstored);
             }
             lot = next;
         }
@@ -186,7 +190,6 @@ impl Run<'_, '_> {
             done += 1;
             progress.step(done, host);
         })?;
-        self.link_lot(plan, lot, outcomes, unstored);
         Ok(())
     }
 
